@@ -1,0 +1,62 @@
+//! What to mask in one answer: the obligation a permit carries to the machine. `mask` carries it out.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use crate::{PatternIndex, Scanner};
+
+/// Columns and patterns to mask for one class of callers. Shared by every answer to that class.
+#[derive(Debug)]
+pub struct MaskPlan {
+    pub columns: Vec<ColumnMask>,
+    /// Patterns that apply, each an index into `scanner`. Hits of other patterns are ignored.
+    pub patterns: Vec<PatternMask>,
+    /// `None` exactly where `patterns` is empty.
+    pub scanner: Option<Arc<dyn Scanner>>,
+}
+
+/// A column to mask wherever it appears in an answer, by name. Origins (schema and table) narrow it once the
+/// server's and the parser's origin of an output column are both at hand; until then the name alone decides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ColumnMask {
+    pub rule: Arc<str>,
+    pub schema: Option<String>,
+    pub table: Option<String>,
+    pub column: String,
+    pub method: MaskMethod,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PatternMask {
+    pub rule: Arc<str>,
+    pub pattern: PatternIndex,
+    pub validator: Option<Validator>,
+    pub method: MaskMethod,
+}
+
+/// How a protected value is replaced. Where the type cannot hold the replacement, it becomes NULL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MaskMethod {
+    /// This text instead.
+    Fixed(String),
+    /// Keyed SHA-256, hex, first 16 digits.
+    Hash,
+    Null,
+    /// `*` for every character but the last `keep_last`; separators (anything but letters and digits) stay.
+    Partial {
+        keep_last: u8,
+    },
+    /// Keyed and deterministic, so that joins still work: `tok_` and 22 characters.
+    Token,
+}
+
+/// Arithmetic that a match must pass to count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Validator {
+    /// ISO 13616 check digits.
+    IbanMod97,
+    /// ISO/IEC 7812 check digit.
+    Luhn,
+    /// Area, group and serial numbers that the SSA has issued or may issue.
+    SsnRange,
+}

@@ -1,0 +1,97 @@
+//! What a caller asks to do, in the terms rules speak: one variant a family of protocols.
+//!
+//! A request borrows from the machine that made it, and lives only until it is decided.
+
+use crate::{Approval, Facts, Kind};
+
+#[derive(Clone, Copy, Debug)]
+pub enum Request<'a> {
+    /// Open a session: asked once, before any upstream is dialled.
+    Connect(Connect<'a>),
+    Http(Http<'a>),
+    Sql(Sql<'a>),
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Connect<'a> {
+    pub protocol: &'static str,
+    /// What the client calls itself (`application_name`, `User-Agent`).
+    pub application: Option<&'a str>,
+}
+
+/// One SQL text about to be parsed, bound or run.
+#[derive(Clone, Copy, Debug)]
+pub struct Sql<'a> {
+    /// The client's own bytes, which an approval is bound to.
+    pub text: &'a [u8],
+    pub facts: &'a Facts,
+    pub moment: Moment,
+    /// Bind values as sent, one an entry; `None` is NULL. Empty before Bind and for a simple query.
+    pub binds: Binds<'a>,
+    pub in_transaction: bool,
+    pub approval: Option<&'a Approval>,
+}
+
+/// Bind values as the protocol's own bytes: walked, never copied.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Binds<'a> {
+    /// Postgres: the Bind message's body from the parameter-format count up to the result-format count.
+    /// Other protocols: their own encoding. What an approval's digest covers.
+    pub raw: &'a [u8],
+    pub count: u16,
+}
+
+/// When a statement is decided. A denial may come at any of them; a hold never at `Parse`, since drivers wait
+/// for Parse and Describe to be answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    Bind,
+    /// Only when the bundle's generation changed since Bind.
+    Execute,
+    Parse,
+    /// A simple query: everything at once.
+    Query,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Http<'a> {
+    pub method: &'a str,
+    pub host: &'a str,
+    /// Decoded and normalised; exactly the path that will be sent.
+    pub path: &'a str,
+    pub query: Option<&'a str>,
+    /// In arrival order, names lower case; credentials already removed.
+    pub fields: &'a [(&'a str, &'a [u8])],
+    /// Request digest input beyond the head: the body, where policy needs it.
+    pub body: Option<&'a [u8]>,
+    pub approval: Option<&'a Approval>,
+}
+
+impl<'a> Request<'a> {
+    pub const fn approval(&self) -> Option<&'a Approval> {
+        match self {
+            Self::Connect(_) => None,
+            Self::Http(http) => http.approval,
+            Self::Sql(sql) => sql.approval,
+        }
+    }
+
+    /// The same request with an approval as a further input.
+    #[must_use]
+    pub const fn approved_by(self, approval: &'a Approval) -> Self {
+        match self {
+            Self::Connect(connect) => Self::Connect(connect),
+            Self::Http(http) => Self::Http(Http { approval: Some(approval), ..http }),
+            Self::Sql(sql) => Self::Sql(Sql { approval: Some(approval), ..sql }),
+        }
+    }
+
+    /// Kinds of its statements, for logs and lists. Empty for what is not SQL.
+    pub fn kinds(&self) -> impl Iterator<Item = Kind> + use<'a> {
+        let statements = match self {
+            Self::Sql(sql) => sql.facts.statements.as_slice(),
+            Self::Connect(_) | Self::Http(_) => &[],
+        };
+        statements.iter().map(|statement| statement.kind)
+    }
+}

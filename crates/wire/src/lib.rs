@@ -1,0 +1,158 @@
+//! The contract between a protocol machine and the driver: plain bytes in, a small closed set of answers out.
+//!
+//! A machine owns no socket, clock or thread, and allocates nothing per message in steady state. TLS is below it.
+//! The rules that both sides keep:
+//!
+//! 1. The outbox is written before the action takes effect.
+//! 2. Step again, even with empty input, until `NeedMore`.
+//! 3. `Forward.len` may exceed what is buffered; the driver passes the rest without asking again (only where nothing
+//!    in it is masked or scanned), and copies it to the record all the same.
+//! 4. One writer a socket, draining one bounded queue; a message is its unit. A pump stops reading while its
+//!    *destination's* queue is over its bound; control messages have a fixed slack above it.
+//! 5. A read is never cancelled. Two pumps a session share the machine on one thread.
+//! 6. No borrow of the machine is held across an `.await`.
+//! 7. Time and randomness are arguments; the same input in any chunking gives the same output.
+//! 8. A statement over its maximum is denied, never forwarded and scanned later.
+#![forbid(unsafe_code)]
+
+mod login;
+mod outbox;
+
+pub use login::{Admission, Login, ScramKeys, UpstreamLogin, UpstreamSecret};
+pub use outbox::{NoteKind, Notes, Outbox};
+
+use weir_policy::{Request, Timestamp, Verdict};
+
+/// A peer of the session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    Client,
+    Upstream,
+}
+
+impl Side {
+    #[must_use]
+    pub const fn other(self) -> Self {
+        match self {
+            Self::Client => Self::Upstream,
+            Self::Upstream => Self::Client,
+        }
+    }
+}
+
+/// One independently held conversation: Postgres has one, SSH one a channel, HTTP/2 one a stream.
+/// A held lane is parked while others step.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Lane(pub u32);
+
+/// What the driver does with the bytes it holds from one side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// End the session once both queues are drained.
+    Close,
+    /// Drop `len` bytes of input (never more than was given).
+    Discard { len: usize },
+    /// Pass `len` bytes of input to the other side unchanged.
+    Forward { len: usize },
+    /// Nothing to do until more input or a verdict arrives.
+    NeedMore,
+}
+
+/// A machine's answer to one step.
+#[derive(Debug)]
+pub enum Step<'a> {
+    Act(Action),
+    /// May this be done? The driver decides, records, and answers with [`Machine::resume`].
+    Decide {
+        lane: Lane,
+        request: Request<'a>,
+    },
+    /// Who is this, and may it have a session? The driver verifies the token, decides, dials and answers with
+    /// [`Machine::admit`]. A protocol that carries identity on every request asks every time.
+    Identify(Login<'a>),
+}
+
+/// Whose doing an error is. The driver's one table turns this into close behaviour, log level and metric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    Client,
+    Gateway,
+    Upstream,
+}
+
+/// An error that knows whose fault it is.
+pub trait Blame: std::error::Error {
+    fn blame(&self) -> Fault;
+}
+
+/// Why the session ends from outside. The machine turns it into its protocol's own farewell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Farewell<'a> {
+    /// The client was silent for longer than the limit.
+    Idle,
+    /// The token ran out.
+    Expired,
+    /// An administrator or a revocation ended it.
+    Revoked,
+    /// The gateway is going down.
+    Shutdown,
+    /// An error of the machine or the driver, with a text fit for the client.
+    Fault(&'a str),
+}
+
+/// A protocol as a plain state machine.
+pub trait Machine {
+    type Error: Blame + 'static;
+
+    /// Looks at the input from one side and says what to do with its head.
+    ///
+    /// # Errors
+    /// The peer broke the protocol or a limit, or the gateway failed; the session ends.
+    fn step<'a>(
+        &'a mut self,
+        from: Side,
+        input: &'a [u8],
+        now: Timestamp,
+        out: &mut Outbox,
+    ) -> Result<Step<'a>, Self::Error>;
+
+    /// The answer to [`Step::Identify`]. After `Allow` the upstream socket is open and the machine logs in on it.
+    ///
+    /// # Errors
+    /// As `step`.
+    fn admit(
+        &mut self,
+        admission: Admission,
+        now: Timestamp,
+        out: &mut Outbox,
+    ) -> Result<Action, Self::Error>;
+
+    /// The request that `lane` is held on, to be decided again with an approval. `None`: not held.
+    fn held(&self, lane: Lane) -> Option<Request<'_>>;
+
+    /// The answer to [`Step::Decide`]. With `Hold`, the machine tells its client and parks the lane; a later `Allow`
+    /// or `Deny` for the same lane releases it. The action applies to the input the deciding step saw; for a lane
+    /// that was parked, to what the client's side has buffered since.
+    ///
+    /// # Errors
+    /// As `step`.
+    fn resume(
+        &mut self,
+        lane: Lane,
+        verdict: Verdict,
+        now: Timestamp,
+        out: &mut Outbox,
+    ) -> Result<Action, Self::Error>;
+
+    /// Bytes that, sent on a fresh connection to the same upstream, cancel what runs there now. `None`: nothing runs,
+    /// or the protocol has no such thing.
+    fn cancel_request(&self) -> Option<Vec<u8>> {
+        None
+    }
+
+    /// True between commands, when ending the session interrupts nothing: where expiry takes effect.
+    fn idle(&self) -> bool;
+
+    /// Writes the protocol's own last words to the client's queue.
+    fn farewell(&mut self, why: Farewell<'_>, out: &mut Outbox);
+}

@@ -1,0 +1,75 @@
+//! Where a machine leaves what it wants sent and noted: bytes for each peer, and notes for the record.
+//!
+//! The outbox sends nothing and bounds nothing by itself: the driver drains it after every step, and stops reading
+//! from a side whose destination is over its bound.
+
+use bytes::BytesMut;
+
+use crate::Side;
+
+#[derive(Debug, Default)]
+pub struct Outbox {
+    /// Application bytes for the client, exactly as the client will see them. What is recorded as the answer.
+    pub client: BytesMut,
+    /// Application bytes for the upstream.
+    pub upstream: BytesMut,
+    pub notes: Notes,
+}
+
+impl Outbox {
+    pub const fn queue(&mut self, to: Side) -> &mut BytesMut {
+        match to {
+            Side::Client => &mut self.client,
+            Side::Upstream => &mut self.upstream,
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.client.is_empty() && self.upstream.is_empty() && self.notes.is_empty()
+    }
+}
+
+/// What a note is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoteKind {
+    /// One result's masking ledger, as JSON.
+    MaskLedger,
+    /// Client data on its way upstream inside an allowed command (COPY, a request body), scrubbed.
+    Upload,
+    /// How a command ended (command tag, row count, SQLSTATE, HTTP status), as JSON.
+    Outcome,
+}
+
+/// Notes for the record in one reused buffer: no allocation a note in steady state.
+#[derive(Debug, Default)]
+pub struct Notes {
+    bytes: Vec<u8>,
+    ends: Vec<(NoteKind, usize)>,
+}
+
+impl Notes {
+    /// Appends one note, written by `fill`.
+    pub fn note(&mut self, kind: NoteKind, fill: impl FnOnce(&mut Vec<u8>)) {
+        fill(&mut self.bytes);
+        self.ends.push((kind, self.bytes.len()));
+    }
+
+    pub const fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// The notes in order.
+    pub fn iter(&self) -> impl Iterator<Item = (NoteKind, &[u8])> {
+        let mut start = 0;
+        self.ends.iter().map(move |&(kind, end)| {
+            let note = self.bytes.get(start..end).unwrap_or_default();
+            start = end;
+            (kind, note)
+        })
+    }
+
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.ends.clear();
+    }
+}
