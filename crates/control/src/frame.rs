@@ -48,7 +48,7 @@ impl Frames {
     ///
     /// # Errors
     /// The message is too long or not one of `T`; the connection cannot go on.
-    pub fn next<T: DeserializeOwned>(&mut self) -> Result<Option<T>, Error> {
+    pub fn pop<T: DeserializeOwned>(&mut self) -> Result<Option<T>, Error> {
         let Some((head, rest)) = self.buffer.split_first_chunk::<LENGTH_BYTES>() else { return Ok(None) };
         let length = u32::from_be_bytes(*head) as usize;
         if length > MAX_FRAME_BYTES {
@@ -90,7 +90,7 @@ mod tests {
             let mut seen = Vec::new();
             for part in [&stream[..cut], &stream[cut..]] {
                 frames.push(part);
-                while let Some(message) = frames.next::<ToAdmin>().unwrap() {
+                while let Some(message) = frames.pop::<ToAdmin>().unwrap() {
                     seen.push(message);
                 }
             }
@@ -105,13 +105,13 @@ mod tests {
     fn a_lying_length_is_refused_before_its_body_arrives() {
         let mut frames = Frames::default();
         frames.push(&u32::MAX.to_be_bytes());
-        assert!(matches!(frames.next::<ToAdmin>(), Err(Error::TooLong(_))));
+        assert!(matches!(frames.pop::<ToAdmin>(), Err(Error::TooLong(_))));
     }
 
     #[test]
     fn an_unknown_message_is_refused() {
         let mut frames = Frames::default();
         frames.push(&encode(&serde_json::json!({"type": "format_disk"})).unwrap());
-        assert!(matches!(frames.next::<ToAdmin>(), Err(Error::NotUnderstood(_))));
+        assert!(matches!(frames.pop::<ToAdmin>(), Err(Error::NotUnderstood(_))));
     }
 }

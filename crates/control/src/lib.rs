@@ -43,7 +43,7 @@ pub enum ToAdmin {
         version: u64,
     },
     /// A command waits for people.
-    Hold(HoldRequest),
+    Hold(Box<HoldRequest>),
     /// It no longer waits: the client cancelled or left, or the session ended.
     Withdraw {
         hold: String,
@@ -62,7 +62,7 @@ pub enum ToAdmin {
     RefetchKeys {
         issuer: String,
     },
-    SessionOpened(SessionSummary),
+    SessionOpened(Box<SessionSummary>),
     SessionClosed {
         session: String,
         reason: String,
