@@ -1,0 +1,83 @@
+# Weir: every command a developer or a first visitor needs. `make help` lists them.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+# How much of the long tests (kills, random cuts, fuzz replays) runs: 1 is `make test`, `make torture` runs them in full.
+export WEIR_SCALE ?= 1
+CARGO ?= cargo
+TOOLS := $(CURDIR)/target/tools
+VENV := $(CURDIR)/target/venv
+NODE := $(CURDIR)/target/node
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+
+# What a build needs, and what the tests, the demo and the load tests talk to besides.
+BUILD_PACKAGES := build-essential clang libclang-dev libhyperscan-dev pkg-config
+RUN_PACKAGES := curl openssl postgresql-15 postgresql-client-15
+TEST_PACKAGES := default-jdk-headless libpostgresql-jdbc-java nodejs python3-venv
+LOAD_PACKAGES := pgbouncer
+
+.PHONY: help build demo test bench torture check package clean system-packages test-packages load-packages drivers
+
+help: ## List these commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
+
+build: system-packages ## Build every program, release
+	$(CARGO) build --release --workspace --bins
+
+demo: build ## Start the whole appliance on loopback and tour it with stock clients (KEEP=1 leaves it running)
+	target/release/weir-admin dev up --dir target/demo $(if $(KEEP),--keep) --tour admin/demo/tour.sh
+
+test: build test-packages drivers ## Every test: unit, simulation, stock clients against real servers
+	PATH="$(VENV)/bin:$$PATH" WEIR_NODE_MODULES=$(NODE)/node_modules $(CARGO) test --release --workspace --no-fail-fast
+
+torture: ## The same tests at full counts
+	$(MAKE) test WEIR_SCALE=100
+
+bench: build load-packages ## Criterion, then the load tests beside the peers
+	$(CARGO) bench -p weir-benches
+	target/release/weir-load pg
+
+check: system-packages $(TOOLS)/bin/cargo-deny ## Formatting, lints, dependency rules
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(TOOLS)/bin/cargo-deny --offline check bans licenses sources
+
+package: ## The Debian package (not built yet: says so and fails)
+	@echo "make package: the .deb is not built yet; see CHANGELOG.md" >&2; exit 1
+
+clean: ## Remove everything built
+	$(CARGO) clean
+
+# Installs only what dpkg says is missing, so that a prepared machine needs neither root nor network.
+define install-missing
+	@missing=; for package in $(1); do dpkg-query -W -f '$${Status}' $$package 2>/dev/null | grep -q 'install ok installed' || missing="$$missing $$package"; done; \
+	if [ -n "$$missing" ]; then echo "installing:$$missing"; $(SUDO) apt-get -qq update; DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get -qq install -y --no-install-recommends $$missing >/dev/null; fi
+endef
+
+system-packages:
+	$(call install-missing,$(BUILD_PACKAGES) $(RUN_PACKAGES))
+
+test-packages:
+	$(call install-missing,$(TEST_PACKAGES))
+	@command -v npm >/dev/null || { $(SUDO) apt-get -qq update; $(SUDO) apt-get -qq install -y --no-install-recommends npm >/dev/null; }
+
+load-packages:
+	$(call install-missing,$(LOAD_PACKAGES))
+
+# Stock drivers, at fixed versions, inside the tree.
+drivers: $(VENV)/.ready $(NODE)/.ready
+
+$(VENV)/.ready: dataplane/tests/drivers/requirements.txt | test-packages
+	python3 -m venv $(VENV)
+	$(VENV)/bin/pip -q install -r $<
+	touch $@
+
+$(NODE)/.ready: dataplane/tests/drivers/package.json | test-packages
+	mkdir -p $(NODE)
+	cp $< $(NODE)/package.json
+	cd $(NODE) && npm install --silent --no-audit --no-fund
+	touch $@
+
+$(TOOLS)/bin/cargo-deny:
+	$(CARGO) install --quiet --locked --root $(TOOLS) --target-dir target/tools-build cargo-deny@0.20.2
