@@ -15,7 +15,6 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 BUILD_PACKAGES := build-essential clang libclang-dev libhyperscan-dev pkg-config
 RUN_PACKAGES := curl openssl postgresql-15 postgresql-client-15
 TEST_PACKAGES := default-jdk-headless libpostgresql-jdbc-java nodejs python3-venv
-LOAD_PACKAGES := pgbouncer
 
 .PHONY: help build demo test bench torture check package clean system-packages test-packages load-packages drivers
 
@@ -63,7 +62,7 @@ test-packages:
 	@command -v npm >/dev/null || { $(SUDO) apt-get -qq update; $(SUDO) apt-get -qq install -y --no-install-recommends npm >/dev/null; }
 
 load-packages:
-	$(call install-missing,$(LOAD_PACKAGES))
+	loadtest/peers/pgbouncer.sh >/dev/null
 
 # Stock drivers, at fixed versions, inside the tree.
 drivers: $(VENV)/.ready $(NODE)/.ready
