@@ -1,25 +1,45 @@
 //! Policy: who asks (identity), what for (request, facts), what is decided (verdict, permit) and by which rules.
 //!
 //! Pure: no socket, file, clock or thread. It parses no SQL and compiles no pattern: `sql` brings facts,
-//! `scan` brings a [`Scanner`], `weir-policy` compiles rules into the bundle that [`decide`] reads.
+//! `scan` brings a [`Scanner`], `weir-policy` compiles rules into the bundle that [`Policy`] decides by.
 #![forbid(unsafe_code)]
 
+mod approval;
+mod bundle;
+mod cache;
+mod class;
+mod error;
+mod evaluate;
 mod facts;
+mod glob;
+mod hold;
+mod http_match;
 mod identity;
 mod mask_plan;
+mod policy;
 mod request;
+mod rule;
 mod scanner;
+mod select;
+mod sql_match;
+pub mod table;
 mod time;
+mod trace;
 mod verdict;
 
+pub use approval::ApprovalClaim;
+pub use bundle::{About, Bundle, Database, HEADER_BYTES, LoadScanner, TrustedKey, trusted_key, write_bundle};
+pub use error::Error;
 pub use facts::{
     Access, Column, Copy, CopyDirection, CopyEnd, Facts, Kind, Name, Opaque, Place, Relation, StatementFacts,
 };
 pub use identity::{Caller, Identity, Target};
 pub use mask_plan::{ColumnMask, MaskMethod, MaskPlan, PatternMask, Validator};
+pub use policy::Policy;
 pub use request::{Binds, Connect, Http, Moment, Request, Sql};
 pub use scanner::{PatternIndex, ScanError, Scanner};
 pub use time::Timestamp;
+pub use trace::{Condition, RuleTrace, Trace};
 pub use verdict::{
     Approval, Decide, Denial, Effect, Hold, HoldTerms, Noted, Obligations, Permit, Reason, RecordLevel,
     Verdict,

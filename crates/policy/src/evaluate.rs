@@ -1,0 +1,253 @@
+//! One uncached decision: scan the text, ask every rule that applies, and weigh what matched.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::bundle::Bundle;
+use crate::cache::{Held, Outcome};
+use crate::class::Class;
+use crate::rule::{Action, Rule};
+use crate::sql_match::Hits;
+use crate::trace::Observe;
+use crate::{Denial, Effect, Http, Noted, Obligations, Reason, Request, ScanError, Sql};
+
+const PURPOSE: &str = "state a purpose of use: a `purpose` claim in the token, \
+    the startup option `weir.purpose` (PGOPTIONS='-c weir.purpose=...'), or the field `X-Weir-Purpose`";
+
+/// Memory that evaluations reuse.
+#[derive(Default)]
+pub(crate) struct Scratch {
+    hits: Vec<bool>,
+    text: Vec<u8>,
+}
+
+pub(crate) struct Evaluation<'a> {
+    pub(crate) bundle: &'a Bundle,
+    pub(crate) class: &'a Class,
+}
+
+/// What matched, before it is weighed.
+#[derive(Default)]
+struct Findings {
+    denial: Option<Denial>,
+    holds: Vec<usize>,
+    noted: Vec<Noted>,
+    /// Some enforced rule speaks of texts that were not understood, and decides on this one.
+    opaque_decided: bool,
+    permitted: bool,
+}
+
+impl Evaluation<'_> {
+    /// What the facts lead to for this class.
+    ///
+    /// # Errors
+    /// The text could not be scanned now: refused, but not to be remembered.
+    pub(crate) fn outcome(
+        &self,
+        request: &Request<'_>,
+        scratch: &mut Scratch,
+        observe: &mut impl Observe,
+    ) -> Result<Outcome, Denial> {
+        if !self.class.any {
+            return Ok(Outcome::Allow(Rc::clone(&self.class.obligations)));
+        }
+        if let Err(error) = self.scan(request, scratch) {
+            observe.note(|| error.to_string());
+            return Err(not_scanned());
+        }
+        let mut findings = Findings::default();
+        for (index, rule) in self.rules() {
+            let matched = rule_matches(rule, request, &scratch.hits, observe);
+            observe.rule(&rule.id, || rule.action_words(), matched);
+            if matched {
+                self.weigh(index, rule, &mut findings);
+            }
+        }
+        self.built_in(request, &scratch.hits, &mut findings, observe);
+        Ok(self.conclude(findings))
+    }
+
+    fn rules(&self) -> impl Iterator<Item = (usize, &Rule)> {
+        let rules = &self.bundle.rules.rules;
+        self.class.rules.iter().filter_map(|index| Some((*index, rules.get(*index)?)))
+    }
+
+    fn weigh(&self, index: usize, rule: &Rule, findings: &mut Findings) {
+        let needs_purpose = rule.requires_purpose && !self.class.has_purpose;
+        let mut note = |effect| findings.noted.push(Noted { rule: Arc::clone(&rule.id), effect });
+        match (&rule.action, rule.observe) {
+            (Action::Block, true) => note(Effect::WouldDeny),
+            (_, true) if needs_purpose => note(Effect::WouldDeny),
+            (Action::Hold(_), true) => note(Effect::WouldHold),
+            (Action::Alert, _) if !needs_purpose => note(Effect::Alert),
+            (Action::Allow, observe) if !needs_purpose => {
+                note(Effect::Allow);
+                findings.permitted |= !observe;
+            }
+            (Action::Block, false) => {
+                findings.opaque_decided |= rule.speaks_of_opaque();
+                findings.denial.get_or_insert_with(|| rule.denial(Arc::clone(&rule.message)));
+            }
+            (_, false) if needs_purpose => {
+                findings.denial.get_or_insert_with(|| rule.denial(PURPOSE));
+            }
+            (Action::Hold(_), false) => {
+                findings.opaque_decided |= rule.speaks_of_opaque();
+                findings.holds.push(index);
+            }
+            (Action::Alert | Action::Allow, _) => {}
+        }
+    }
+
+    /// What the decision adds to the rules: texts not understood, and the default.
+    fn built_in(
+        &self,
+        request: &Request<'_>,
+        hits: Hits<'_>,
+        findings: &mut Findings,
+        observe: &mut impl Observe,
+    ) {
+        let opaque = match request {
+            Request::Sql(sql) => sql.facts.opaque.as_ref(),
+            Request::Connect(_) | Request::Http(_) => None,
+        };
+        if let Some(opaque) = opaque
+            && !findings.opaque_decided
+        {
+            observe.note(|| format!("not understood in full ({opaque:?}): refused where any rule applies"));
+            findings.denial.get_or_insert_with(|| opaque_denial(opaque));
+        }
+        let fallback = self.class.fallback.and_then(|index| self.bundle.rules.fallbacks.get(index));
+        if let Some(fallback) = fallback
+            && findings.denial.is_none()
+            && findings.holds.is_empty()
+            && !self.is_permitted(request, hits, findings)
+        {
+            observe.note(|| format!("default {}: no rule permits all of it", fallback.id));
+            findings.denial = Some(Denial {
+                rule: Arc::clone(&fallback.id),
+                reason: Reason::Forbidden,
+                message: Arc::clone(&fallback.message),
+            });
+        }
+    }
+
+    /// Under `default = "block"`: each statement must be within some `allow` rule, everything it does included.
+    fn is_permitted(&self, request: &Request<'_>, hits: Hits<'_>, findings: &Findings) -> bool {
+        let allows = |rule: &Rule| {
+            matches!(rule.action, Action::Allow)
+                && !rule.observe
+                && (self.class.has_purpose || !rule.requires_purpose)
+        };
+        match request {
+            Request::Connect(_) => true,
+            Request::Http(_) => findings.permitted,
+            Request::Sql(sql) => sql.facts.statements.iter().all(|statement| {
+                self.rules().any(|(_, rule)| {
+                    allows(rule) && rule.sql.as_ref().is_some_and(|it| it.covers(sql.facts, statement, hits))
+                })
+            }),
+        }
+    }
+
+    fn conclude(&self, findings: Findings) -> Outcome {
+        if let Some(denial) = findings.denial {
+            return Outcome::Deny(denial);
+        }
+        let obligations = if findings.noted.is_empty() {
+            Rc::clone(&self.class.obligations)
+        } else {
+            let plain = &self.class.obligations;
+            Rc::new(Obligations {
+                generation: plain.generation,
+                mask: plain.mask.clone(),
+                noted: findings.noted,
+            })
+        };
+        if findings.holds.is_empty() {
+            Outcome::Allow(obligations)
+        } else {
+            Outcome::Hold(Rc::new(Held { rules: findings.holds, obligations }))
+        }
+    }
+
+    fn scan(&self, request: &Request<'_>, scratch: &mut Scratch) -> Result<(), ScanError> {
+        scratch.hits.clear();
+        match request {
+            Request::Sql(Sql { facts, .. }) if self.class.scans_sql => {
+                self.scan_text(facts.normalised.as_bytes(), &mut scratch.hits)
+            }
+            Request::Http(http) if self.class.scans_http => {
+                head(http, &mut scratch.text);
+                self.scan_text(&scratch.text, &mut scratch.hits)?;
+                http.body.map_or(Ok(()), |body| self.scan_text(body, &mut scratch.hits))
+            }
+            Request::Connect(_) | Request::Http(_) | Request::Sql(_) => Ok(()),
+        }
+    }
+
+    fn scan_text(&self, text: &[u8], hits: &mut Vec<bool>) -> Result<(), ScanError> {
+        // A rule that names patterns has a scanner, or the bundle would not have loaded.
+        let Some(scanner) = &self.bundle.command_scanner else { return Err(ScanError(0)) };
+        scanner.scan(text, &mut |pattern, _| {
+            let index = pattern.0 as usize;
+            if hits.len() <= index {
+                hits.resize(index + 1, false);
+            }
+            if let Some(hit) = hits.get_mut(index) {
+                *hit = true;
+            }
+        })
+    }
+}
+
+impl Rule {
+    fn denial(&self, message: impl Into<Arc<str>>) -> Denial {
+        Denial { rule: Arc::clone(&self.id), reason: Reason::Forbidden, message: message.into() }
+    }
+
+    fn speaks_of_opaque(&self) -> bool {
+        self.sql.as_ref().is_some_and(|sql| sql.opaque)
+    }
+}
+
+/// Whether a rule has something to say about this request. A rule with no condition for the protocol has not.
+fn rule_matches(rule: &Rule, request: &Request<'_>, hits: Hits<'_>, observe: &mut impl Observe) -> bool {
+    match request {
+        Request::Connect(connect) => rule.connect.as_ref().is_some_and(|it| {
+            observe.condition(it.matches(connect), || format!("protocol is {}", connect.protocol))
+        }),
+        Request::Http(http) => rule.http.as_ref().is_some_and(|it| it.matches(http, hits, observe)),
+        Request::Sql(sql) => rule.sql.as_ref().is_some_and(|it| it.matches(sql.facts, hits, observe)),
+    }
+}
+
+/// `METHOD path?query`: what HTTP patterns are looked for in, besides the body.
+fn head(http: &Http<'_>, text: &mut Vec<u8>) {
+    text.clear();
+    text.extend_from_slice(http.method.as_bytes());
+    text.push(b' ');
+    text.extend_from_slice(http.path.as_bytes());
+    if let Some(query) = http.query {
+        text.push(b'?');
+        text.extend_from_slice(query.as_bytes());
+    }
+}
+
+fn not_scanned() -> Denial {
+    Denial {
+        rule: "(scan)".into(),
+        reason: Reason::NotUnderstood,
+        message: "the gateway could not scan the command".into(),
+    }
+}
+
+fn opaque_denial(opaque: &crate::Opaque) -> Denial {
+    let message = match opaque {
+        crate::Opaque::Dynamic => "it builds SQL at run time, which cannot be judged beforehand".into(),
+        crate::Opaque::TooDeep => "it is nested too deeply to be judged".into(),
+        crate::Opaque::Syntax { position, .. } => format!("syntax error at character {position}"),
+        crate::Opaque::Unknown(node) => format!("it uses {node}, which Weir does not know"),
+    };
+    Denial { rule: "(opaque)".into(), reason: Reason::NotUnderstood, message: message.into() }
+}

@@ -1,0 +1,189 @@
+//! `decide`: the one function that says yes. Rules in, caller and request in, verdict out; everything else is a cache.
+//!
+//! All rules that apply to the caller count. Any block wins, then any hold; a text that was not understood is refused
+//! wherever any rule applies; what no rule matched is allowed, unless the bundle's default says otherwise.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::bundle::{Bundle, LoadScanner, TrustedKey};
+use crate::cache::{Outcome, Verdicts};
+use crate::class::{Class, Classes};
+use crate::evaluate::{Evaluation, Scratch};
+use crate::trace::{Observe, RuleTrace, Silent, Teller, Trace};
+use crate::{
+    Caller, Decide, Denial, Error, MaskPlan, Moment, Permit, Reason, Request, Timestamp, Verdict, hold,
+};
+
+/// Numbers every `Policy` of the process, so that no caller's class is taken for another policy's.
+static INSTANCES: AtomicU64 = AtomicU64::new(1);
+
+/// One core's view of a bundle: the shared rules and this core's caches. Cheap to make, not to be shared.
+pub struct Policy {
+    bundle: Arc<Bundle>,
+    instance: u64,
+    classes: RefCell<Classes>,
+    verdicts: RefCell<Verdicts>,
+    scratch: RefCell<Scratch>,
+    expired: Denial,
+}
+
+impl std::fmt::Debug for Policy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Policy").field("about", &self.bundle.about).finish_non_exhaustive()
+    }
+}
+
+impl Policy {
+    /// Loads a bundle for one core. Where several cores share it: [`Bundle::load`] once, [`Policy::new`] on each.
+    ///
+    /// # Errors
+    /// As [`Bundle::load`].
+    pub fn load(bytes: &[u8], trusted: &[TrustedKey], load_scanner: LoadScanner<'_>) -> Result<Self, Error> {
+        Bundle::load(bytes, trusted, load_scanner).map(Self::new)
+    }
+
+    pub fn new(bundle: Arc<Bundle>) -> Self {
+        Self {
+            bundle,
+            instance: INSTANCES.fetch_add(1, Ordering::Relaxed),
+            classes: RefCell::default(),
+            verdicts: RefCell::default(),
+            scratch: RefCell::default(),
+            expired: Denial {
+                rule: "(expired)".into(),
+                reason: Reason::Unauthenticated,
+                message: "the token has expired: connect again with a fresh one".into(),
+            },
+        }
+    }
+
+    pub fn bundle(&self) -> &Arc<Bundle> {
+        &self.bundle
+    }
+
+    pub fn generation(&self) -> u64 {
+        self.bundle.about.generation
+    }
+
+    /// True where any command rule, mask rule or default is about this caller. Where it is false, everything passes.
+    pub fn applies(&self, caller: &Caller) -> bool {
+        self.class(caller).1.any
+    }
+
+    /// What to mask for this caller; `None`: nothing.
+    pub fn mask_plan(&self, caller: &Caller) -> Option<Arc<MaskPlan>> {
+        self.class(caller).1.obligations.mask.clone()
+    }
+
+    /// Decides as [`Decide::decide`] does, without the cache, and tells how.
+    pub fn explain(&self, caller: &Caller, request: &Request<'_>, now: Timestamp) -> (Verdict, Trace) {
+        let mut teller = Teller::default();
+        let class = self.class(caller).1;
+        let verdict = if now >= caller.identity.expires {
+            Verdict::Deny(self.expired.clone())
+        } else {
+            match self.evaluate(&class, request, &mut teller) {
+                Ok(outcome) => self.conclude(&outcome, caller, request, now),
+                Err(denial) => Verdict::Deny(denial),
+            }
+        };
+        if !class.any {
+            teller.note(|| "no rule is about this caller: everything passes".into());
+        }
+        let mut trace = teller.trace;
+        let rules = &self.bundle.rules.rules;
+        let told = |rule: &crate::rule::Rule| {
+            let found = trace.rules.iter().find(|told| told.rule == *rule.id).cloned();
+            found.unwrap_or_else(|| RuleTrace {
+                rule: rule.id.to_string(),
+                applies: false,
+                matched: false,
+                action: rule.action_words(),
+                conditions: Vec::new(),
+            })
+        };
+        trace.rules = rules.iter().map(told).collect();
+        (verdict, trace)
+    }
+
+    /// The caller's class and its number; the number is `None` for one that has no place in the cache.
+    fn class(&self, caller: &Caller) -> (Option<u32>, Rc<Class>) {
+        let mut classes = self.classes.borrow_mut();
+        let index = match caller.class.get() {
+            Some((instance, index)) if instance == self.instance => Some(index),
+            _ => {
+                let index = classes.intern(&self.bundle, caller);
+                caller.class.set(index.map(|index| (self.instance, index)));
+                index
+            }
+        };
+        let class = index.and_then(|index| classes.get(index)).cloned();
+        (index, class.unwrap_or_else(|| Classes::transient(&self.bundle, caller)))
+    }
+
+    fn evaluate(
+        &self,
+        class: &Class,
+        request: &Request<'_>,
+        observe: &mut impl Observe,
+    ) -> Result<Outcome, Denial> {
+        let mut scratch = self.scratch.borrow_mut();
+        Evaluation { bundle: &self.bundle, class }.outcome(request, &mut scratch, observe)
+    }
+
+    fn conclude(&self, outcome: &Outcome, caller: &Caller, request: &Request<'_>, now: Timestamp) -> Verdict {
+        let permit = |obligations: &Rc<_>| {
+            Verdict::Allow(Permit { obligations: Rc::clone(obligations), record: caller.record })
+        };
+        match outcome {
+            Outcome::Allow(obligations) => permit(obligations),
+            Outcome::Deny(denial) => Verdict::Deny(denial.clone()),
+            Outcome::Hold(held) if is_parse(request) => permit(&held.obligations),
+            Outcome::Hold(held) => match hold::next(held, &self.bundle.rules.rules, caller, request, now) {
+                Some(hold) => Verdict::Hold(hold),
+                None => permit(&held.obligations),
+            },
+        }
+    }
+
+    /// The hot path: this text was decided for this class before.
+    fn remembered(&self, caller: &Caller, request: &Request<'_>, now: Timestamp) -> Option<Verdict> {
+        let Request::Sql(sql) = request else { return None };
+        let (instance, class) = caller.class.get()?;
+        if instance != self.instance {
+            return None;
+        }
+        let verdicts = self.verdicts.borrow();
+        let outcome = verdicts.get(sql.facts.id, class)?;
+        Some(self.conclude(outcome, caller, request, now))
+    }
+}
+
+impl Decide for Policy {
+    fn decide(&self, caller: &Caller, request: &Request<'_>, now: Timestamp) -> Verdict {
+        if now >= caller.identity.expires {
+            return Verdict::Deny(self.expired.clone());
+        }
+        if let Some(verdict) = self.remembered(caller, request, now) {
+            return verdict;
+        }
+        let (index, class) = self.class(caller);
+        let outcome = match self.evaluate(&class, request, &mut Silent) {
+            Ok(outcome) => outcome,
+            Err(denial) => return Verdict::Deny(denial),
+        };
+        let verdict = self.conclude(&outcome, caller, request, now);
+        if let (Request::Sql(sql), Some(index)) = (request, index) {
+            self.verdicts.borrow_mut().put(sql.facts.id, index, outcome);
+        }
+        verdict
+    }
+}
+
+/// Held later, at Bind: drivers wait for Parse and Describe to be answered.
+fn is_parse(request: &Request<'_>) -> bool {
+    matches!(request, Request::Sql(sql) if sql.moment == Moment::Parse)
+}
