@@ -29,11 +29,20 @@ impl Permit {
     pub const fn record(&self) -> RecordLevel {
         self.record
     }
+
+    /// A permit that nobody decided: for the simulations of machines and drivers, which have no upstream.
+    /// Behind a feature that only `dev-dependencies` turn on.
+    #[cfg(feature = "simulation")]
+    pub const fn simulated(obligations: Rc<Obligations>, record: RecordLevel) -> Self {
+        Self { obligations, record }
+    }
 }
 
 /// What an allowed command still owes: shared by every repetition of the same command by the same caller class.
 #[derive(Debug)]
 pub struct Obligations {
+    /// Some rule of the bundle is about this caller. Where false, what a machine cannot understand may pass.
+    pub applies: bool,
     /// Of the bundle that decided.
     pub generation: u64,
     /// What to mask in the answer; `None`: nothing.

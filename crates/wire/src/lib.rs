@@ -13,6 +13,8 @@
 //! 6. No borrow of the machine is held across an `.await`.
 //! 7. Time and randomness are arguments; the same input in any chunking gives the same output.
 //! 8. A statement over its maximum is denied, never forwarded and scanned later.
+//! 9. What happens on one side may free the other: after a step or a verdict that was not `NeedMore`, the side that
+//!    still has input buffered is stepped again.
 #![forbid(unsafe_code)]
 
 mod login;
@@ -148,6 +150,11 @@ pub trait Machine {
     /// or the protocol has no such thing.
     fn cancel_request(&self) -> Option<Vec<u8>> {
         None
+    }
+
+    /// The core took a new bundle: what was allowed under an older generation is asked about again before it runs.
+    fn bundle_changed(&mut self, generation: u64) {
+        let _ = generation;
     }
 
     /// True between commands, when ending the session interrupts nothing: where expiry takes effect.
