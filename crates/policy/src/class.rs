@@ -94,6 +94,7 @@ impl Class {
             scans_sql: rules().any(|rule| rule.sql.as_ref().is_some_and(|sql| !sql.patterns.is_empty())),
             scans_http: rules().any(|rule| rule.http.as_ref().is_some_and(|http| !http.patterns.is_empty())),
             obligations: Rc::new(Obligations {
+                applies: !key.rules.is_empty() || !key.masks.is_empty() || key.fallback.is_some(),
                 generation: bundle.about.generation,
                 mask: mask_plan(bundle, &key.masks),
                 noted: Vec::new(),

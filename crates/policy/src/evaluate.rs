@@ -159,6 +159,7 @@ impl Evaluation<'_> {
         } else {
             let plain = &self.class.obligations;
             Rc::new(Obligations {
+                applies: plain.applies,
                 generation: plain.generation,
                 mask: plain.mask.clone(),
                 noted: findings.noted,

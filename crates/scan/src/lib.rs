@@ -1,1 +1,47 @@
-//! Placeholder until its owner writes it.
+//! The pattern engine: Hyperscan's runtime behind one safe type, and where a match starts.
+//!
+//! It compiles nothing and links nothing. A program that uses it names the library in its own build script:
+//! `hs_runtime` in the network process, so that no pattern compiler is in it, `hs` (through the `hyperscan` crate)
+//! in the policy compiler. The build script of a program with the runtime alone:
+//!
+//! ```ignore
+//! fn main() {
+//!     // After everything that refers to it, which some linkers need.
+//!     println!("cargo::rustc-link-search=native={}/lib", env!("HYPERSCAN_ROOT"));
+//!     println!("cargo::rustc-link-arg=-l:libhs_runtime.a");
+//! }
+//! ```
+//!
+//! Never start-of-match in the engine: it rejects ordinary expressions and is several times slower. Instead an anchored
+//! reverse lazy DFA runs from the end of a match back over at most the pattern's width.
+
+mod dialect;
+mod engine;
+mod scanner;
+mod start;
+
+pub use dialect::{Dialect, DialectError};
+pub use engine::version;
+pub use scanner::{HyperscanScanner, load};
+
+/// Why a database cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Hyperscan refused the serialised database, by its own code. `-5`: made by another version; `-6`: made for another
+    /// CPU; `-1`: damaged.
+    #[error("Hyperscan refused the pattern database with code {0}{reason}", reason = reason(*.0))]
+    Refused(i32),
+    /// A pattern's text is not one the start finder can read: a compiler of another version made the bundle.
+    #[error("pattern {index} cannot be read: {reason}")]
+    Pattern { index: usize, reason: String },
+}
+
+const fn reason(code: i32) -> &'static str {
+    match code {
+        -1 => ": it is damaged",
+        -2 => ": out of memory",
+        -5 => ": another version of Hyperscan made it",
+        -6 => ": it was made for another kind of CPU",
+        _ => "",
+    }
+}
