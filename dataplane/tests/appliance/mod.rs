@@ -151,14 +151,15 @@ impl Appliance {
         all.lines().map(str::to_owned).collect()
     }
 
-    /// The process of this appliance that runs `program`.
-    pub fn process(&self, program: &str) -> u32 {
-        let children = fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-        let mut ours = children.filter(|pid| {
-            let runs = fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
-            runs.file_name().is_some_and(|name| name == program) && self.descends(*pid)
+    /// The process of this appliance whose command line starts so: a program, and perhaps its first argument.
+    pub fn process(&self, command: &str) -> u32 {
+        let processes = fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        let mut ours = processes.filter(|pid| {
+            let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default().replace('\0', " ");
+            let program_on = line.find("weir-").and_then(|at| line.get(at..)).unwrap_or_default();
+            program_on.starts_with(command) && self.descends(*pid)
         });
-        ours.next().unwrap_or_else(|| panic!("{program} does not run"))
+        ours.next().unwrap_or_else(|| panic!("{command} does not run"))
     }
 
     fn descends(&self, mut pid: u32) -> bool {

@@ -1,0 +1,111 @@
+//! A held command on a live connection: the upstream sees nothing until people say yes, and never what they did not see.
+
+mod appliance;
+
+use std::process::{Child, Stdio};
+
+use appliance::{Appliance, Who, text};
+use serde_json::Value;
+
+const DELETE: &str = "DELETE FROM visits";
+
+/// psql waiting on a held statement, and the hold's id.
+fn held(appliance: &Appliance, sql: &str) -> (Child, String) {
+    let known = pending(appliance);
+    let mut psql = appliance.client("psql", appliance.var("WEIR_PG_DATABASE"), "job", &appliance.token(Who::Job));
+    psql.args(["-XAtq", "-v", "VERBOSITY=verbose", "-c", sql]).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = psql.spawn().unwrap();
+    let hold = Appliance::until("the command to be held", || pending(appliance).into_iter().find(|id| !known.contains(id)));
+    (child, hold)
+}
+
+fn pending(appliance: &Appliance) -> Vec<String> {
+    let output = appliance.admin(&["approvals", "list", "--json"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let list = serde_json::from_slice::<Value>(&output.stdout).unwrap();
+    list.as_array().unwrap().iter().map(|hold| hold["hold"].as_str().unwrap().to_owned()).collect()
+}
+
+fn visits(appliance: &Appliance) -> String {
+    appliance.direct("SELECT count(*) FROM visits")
+}
+
+#[test]
+fn an_approved_command_runs_once() {
+    let appliance = Appliance::start();
+    let before = visits(&appliance);
+    let (child, hold) = held(&appliance, DELETE);
+    assert_eq!(visits(&appliance), before, "nothing reaches the upstream before the release");
+    let output = appliance.admin(&["approvals", "approve", &hold, "--reason", "test"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let done = child.wait_with_output().unwrap();
+    assert!(done.status.success(), "{}", text(&done.stderr));
+    assert!(text(&done.stderr).contains("NOTICE"), "the client is told that it waits: {}", text(&done.stderr));
+    assert_eq!(visits(&appliance).trim(), "0");
+    assert!(pending(&appliance).is_empty());
+}
+
+#[test]
+fn a_denied_command_never_reaches_the_upstream() {
+    let appliance = Appliance::start();
+    let before = visits(&appliance);
+    let (child, hold) = held(&appliance, DELETE);
+    let output = appliance.admin(&["approvals", "deny", &hold, "--reason", "not today"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let done = child.wait_with_output().unwrap();
+    assert!(!done.status.success());
+    assert!(text(&done.stderr).contains("42501"), "{}", text(&done.stderr));
+    assert_eq!(visits(&appliance), before);
+}
+
+#[test]
+fn a_client_that_leaves_withdraws_its_command() {
+    let appliance = Appliance::start();
+    let before = visits(&appliance);
+    let (mut child, hold) = held(&appliance, DELETE);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    Appliance::until("the hold to be withdrawn", || (!pending(&appliance).contains(&hold)).then_some(()));
+    let late = appliance.admin(&["approvals", "approve", &hold]);
+    assert!(!late.status.success(), "nobody waits any more");
+    assert_eq!(visits(&appliance), before);
+}
+
+#[test]
+fn a_cancel_withdraws_the_command_and_keeps_the_connection() {
+    let appliance = Appliance::start();
+    let mut psql = appliance.client("psql", appliance.var("WEIR_PG_DATABASE"), "job", &appliance.token(Who::Job));
+    psql.args(["-XAtq", "-v", "VERBOSITY=verbose", "-c", DELETE, "-c", "SELECT 'alive'"]);
+    let child = psql.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    Appliance::until("the command to be held", || pending(&appliance).pop());
+    // What Ctrl-C at a terminal does: psql sends a CancelRequest of its own.
+    let interrupted = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(interrupted.success());
+    let done = child.wait_with_output().unwrap();
+    assert!(text(&done.stderr).contains("57014"), "query_canceled: {}", text(&done.stderr));
+    assert_eq!(text(&done.stdout).trim(), "alive", "the connection goes on");
+}
+
+#[test]
+fn the_requester_never_approves_its_own_command() {
+    let appliance = Appliance::start();
+    let (mut child, hold) = held(&appliance, DELETE);
+    let own = appliance.mint(&["--sub", &subject(&appliance.token(Who::Job)), "--group", "privacy-officers", "--ttl", "5m"]);
+    let file = appliance.dir.join("own.token");
+    std::fs::write(&file, own).unwrap();
+    let output = appliance.admin(&["approvals", "approve", &hold, "--token-file", file.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stdout));
+    assert!(pending(&appliance).contains(&hold), "it still waits");
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+/// The `sub` of a token, read without checking: the test made it.
+fn subject(token: &str) -> String {
+    let claims = token.split('.').nth(1).unwrap();
+    let decoded = std::process::Command::new("python3")
+        .args(["-c", "import sys,base64,json; c=sys.argv[1]; print(json.loads(base64.urlsafe_b64decode(c+'='*(-len(c)%4)))['sub'])", claims])
+        .output()
+        .unwrap();
+    text(&decoded.stdout).trim().to_owned()
+}
