@@ -61,10 +61,32 @@ pub struct Http<'a> {
     pub path: &'a str,
     pub query: Option<&'a str>,
     /// In arrival order, names lower case; credentials already removed.
-    pub fields: &'a [(&'a str, &'a [u8])],
+    pub fields: Fields<'a>,
     /// Request digest input beyond the head: the body, where policy needs it.
     pub body: Option<&'a [u8]>,
     pub approval: Option<&'a Approval>,
+}
+
+/// A head's fields, walked where they lie: `name: value` lines, each ended by CRLF.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Fields<'a> {
+    lines: &'a [u8],
+}
+
+impl<'a> Fields<'a> {
+    pub const fn new(lines: &'a [u8]) -> Self {
+        Self { lines }
+    }
+
+    /// Name and value of each, in order.
+    pub fn iter(self) -> impl Iterator<Item = (&'a str, &'a [u8])> {
+        self.lines.split(|byte| *byte == b'\n').filter_map(|line| {
+            let line = line.strip_suffix(b"\r")?;
+            let colon = line.iter().position(|byte| *byte == b':')?;
+            let (name, value) = line.split_at_checked(colon)?;
+            Some((std::str::from_utf8(name).ok()?, value.get(1..)?.trim_ascii()))
+        })
+    }
 }
 
 impl<'a> Request<'a> {
