@@ -1,0 +1,111 @@
+//! The appliance under measurement: `weir-admin dev up` in a directory of its own, with connections for each level of
+//! work that Weir can do for a session. Ends with this process.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+
+/// Connection name, recording level, role: `job` is under the sample's policy and masks, `privileged` under no rule.
+pub(crate) const CONNECTIONS: [(&str, &str, &str); 4] = [
+    ("bench-off", "off", "privileged"),
+    ("bench-record", "fast", "privileged"),
+    ("bench-fast", "fast", "job"),
+    ("bench-durable", "durable", "job"),
+];
+
+pub(crate) struct Appliance {
+    pub(crate) env: BTreeMap<String, String>,
+    pub(crate) dir: PathBuf,
+    supervisor: Child,
+}
+
+impl Appliance {
+    pub(crate) fn start(dir: &Path) -> Result<Self> {
+        if dir.exists() {
+            fs::remove_dir_all(dir).context("removing the last run's directory")?;
+        }
+        fs::create_dir_all(dir)?;
+        let dir = dir.canonicalize()?;
+        let mut supervisor = Command::new("setpriv")
+            .args(["--pdeathsig", "TERM"])
+            .arg(program("weir-admin")?)
+            .args(["dev", "up", "--dir"])
+            .arg(&dir)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(fs::File::create(dir.join("dev-up.log"))?)
+            .spawn()
+            .context("starting weir-admin dev up")?;
+        let mut lines = BufReader::new(supervisor.stdout.take().context("no standard output")?).lines();
+        let ready = lines.by_ref().map_while(Result::ok).any(|line| line.contains("ready"));
+        ensure!(ready, "the appliance did not start: see {}", dir.join("dev-up.log").display());
+        // Whatever else it prints must not fill the pipe.
+        std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
+        let env = environment(&dir.join("env"))?;
+        let appliance = Self { env, dir, supervisor };
+        appliance.add_connections()?;
+        Ok(appliance)
+    }
+
+    /// The process whose descendants do the work.
+    pub(crate) fn supervisor(&self) -> u32 {
+        self.supervisor.id()
+    }
+
+    pub(crate) fn var(&self, name: &str) -> Result<&str> {
+        self.env
+            .get(name)
+            .map(String::as_str)
+            .with_context(|| format!("{name} is not in the environment file"))
+    }
+
+    /// The same database as the demo's scratch connection, at each level of work.
+    fn add_connections(&self) -> Result<()> {
+        let access = self.dir.join("etc/weir/access");
+        let scratch = fs::read_to_string(access.join("scratch.toml"))
+            .context("reading the demo's scratch connection")?;
+        for (name, record, role) in CONNECTIONS {
+            let text = scratch
+                .replace("\"scratch\"", &format!("\"{name}\""))
+                .replace(&format!("database = \"{name}\""), "database = \"scratch\"")
+                .replace("\"privileged\"", &format!("\"{role}\""))
+                .replace("record = \"durable\"", &format!("record = \"{record}\""));
+            fs::write(access.join(format!("{name}.toml")), text)?;
+        }
+        let applied = Command::new(program("weir-admin")?)
+            .args(["apply", "--config"])
+            .arg(self.dir.join("etc/weir/weir.toml"))
+            .envs(&self.env)
+            .status()?;
+        ensure!(applied.success(), "weir-admin apply refused the bench connections");
+        Ok(())
+    }
+}
+
+impl Drop for Appliance {
+    fn drop(&mut self) {
+        let asked = Command::new("kill").arg(self.supervisor.id().to_string()).status();
+        if asked.is_ok_and(|status| status.success()) {
+            let _status = self.supervisor.wait();
+        }
+    }
+}
+
+/// A program of this workspace, beside this one.
+pub(crate) fn program(name: &str) -> Result<PathBuf> {
+    let here = std::env::current_exe()?;
+    let path = here.with_file_name(name);
+    ensure!(path.exists(), "{} is not built: run `make build`", path.display());
+    Ok(path)
+}
+
+/// `export NAME='value'` lines.
+fn environment(path: &Path) -> Result<BTreeMap<String, String>> {
+    let text = fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+    let pairs = text.lines().filter_map(|line| line.strip_prefix("export ")?.split_once('='));
+    Ok(pairs.map(|(name, value)| (name.to_owned(), value.trim_matches('\'').to_owned())).collect())
+}
