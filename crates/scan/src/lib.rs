@@ -6,9 +6,10 @@
 //!
 //! ```ignore
 //! fn main() {
-//!     // After everything that refers to it, which some linkers need.
-//!     println!("cargo::rustc-link-search=native={}/lib", env!("HYPERSCAN_ROOT"));
-//!     println!("cargo::rustc-link-arg=-l:libhs_runtime.a");
+//!     // `.cargo/config.toml` sets it. As an argument, it stands after everything that refers to it.
+//!     println!("cargo::rerun-if-env-changed=HYPERSCAN_ROOT");
+//!     let root = std::env::var("HYPERSCAN_ROOT").expect("HYPERSCAN_ROOT comes from .cargo/config.toml");
+//!     println!("cargo::rustc-link-arg={root}/lib/libhs_runtime.a");
 //! }
 //! ```
 //!

@@ -11,10 +11,12 @@ use crate::Error;
 use crate::engine::{self, Database, Scratch};
 use crate::start::StartFinder;
 
-/// Hyperscan's own code for work space that is in use: a scan within a scan's callback.
+/// Hyperscan's own code for work space that is in use. Cannot happen: nothing of ours runs during a scan.
 const SCRATCH_IN_USE: i32 = -10;
 /// How many databases a thread remembers having fitted its work space to. More cost a repeated fitting, nothing else.
 const REMEMBERED: usize = 16;
+/// Room for hits that a thread keeps between scans; more is given back. 16 bytes each.
+const KEPT_HITS: usize = 16_384;
 
 static SCANNERS: AtomicU64 = AtomicU64::new(1);
 
@@ -26,6 +28,26 @@ thread_local! {
 struct Work {
     scratch: Scratch,
     fitted: Vec<u64>,
+    /// End and pattern. Taken out while its hits are handed on.
+    hits: Vec<(usize, u32)>,
+}
+
+impl Work {
+    fn fit(&mut self, scanner: &HyperscanScanner) -> Result<(), ScanError> {
+        if self.fitted.contains(&scanner.id) {
+            return Ok(());
+        }
+        if self.fitted.len() >= REMEMBERED {
+            self.fitted.clear();
+        }
+        let fitted = self.scratch.fit(&scanner.database);
+        match fitted {
+            Ok(()) => self.fitted.push(scanner.id),
+            // Out of memory: there may be no work space at all any more.
+            Err(_) => self.fitted.clear(),
+        }
+        fitted
+    }
 }
 
 /// One compiled database and the start finders of its patterns.
@@ -85,19 +107,33 @@ pub fn load(
 }
 
 impl Scanner for HyperscanScanner {
+    /// Hits are collected first: Hyperscan reports them in order only within one of its internal engines. So `hit` may
+    /// scan again, and may panic.
     fn scan(&self, text: &[u8], hit: &mut dyn FnMut(PatternIndex, usize)) -> Result<(), ScanError> {
-        WORK.with(|work| {
+        let mut hits = WORK.with(|work| {
             let mut work = work.try_borrow_mut().map_err(|_| ScanError(SCRATCH_IN_USE))?;
             let work = &mut *work;
-            if !work.fitted.contains(&self.id) {
-                if work.fitted.len() >= REMEMBERED {
-                    work.fitted.clear();
+            let mut hits = std::mem::take(&mut work.hits);
+            hits.clear();
+            work.fit(self)?;
+            engine::scan(&self.database, &mut work.scratch, text, &mut |id, end| hits.push((end, id)))?;
+            Ok(hits)
+        })?;
+        if !hits.is_sorted() {
+            hits.sort_unstable();
+        }
+        hits.dedup();
+        for (end, id) in &hits {
+            hit(PatternIndex(*id), *end);
+        }
+        if hits.capacity() <= KEPT_HITS {
+            WORK.with(|work| {
+                if let Ok(mut work) = work.try_borrow_mut() {
+                    work.hits = hits;
                 }
-                work.scratch.fit(&self.database)?;
-                work.fitted.push(self.id);
-            }
-            engine::scan(&self.database, &mut work.scratch, text, &mut |id, end| hit(PatternIndex(id), end))
-        })
+            });
+        }
+        Ok(())
     }
 
     fn start(&self, pattern: PatternIndex, text: &[u8], end: usize) -> Option<usize> {

@@ -20,7 +20,12 @@ impl StartFinder {
     pub(crate) fn new(text: &str, max_width: Option<usize>) -> Result<Self, String> {
         let nfa = thompson::Compiler::new()
             .syntax(syntax::Config::new().unicode(false).utf8(false))
-            .configure(thompson::Config::new().reverse(true).utf8(false))
+            .configure(
+                thompson::Config::new()
+                    .reverse(true)
+                    .utf8(false)
+                    .which_captures(thompson::WhichCaptures::None),
+            )
             .build(text)
             .map_err(|error| error.to_string())?;
         // All matches, not the first preferred: then the search runs on to the leftmost start.
