@@ -4,7 +4,8 @@
 //! The rules that both sides keep:
 //!
 //! 1. The outbox is written before the action takes effect.
-//! 2. Step again, even with empty input, until `NeedMore`.
+//! 2. Step again, even with empty input, until `NeedMore`. Progress on one side (also `admit` and `resume`) may give the
+//!    other side something to do: step that one again too, even with what it already had.
 //! 3. `Forward.len` may exceed what is buffered; the driver passes the rest without asking again (only where nothing
 //!    in it is masked or scanned), and copies it to the record all the same.
 //! 4. One writer a socket, draining one bounded queue; a message is its unit. A pump stops reading while its
@@ -145,6 +146,34 @@ pub trait Machine {
         now: Timestamp,
         out: &mut Outbox,
     ) -> Result<Action, Self::Error>;
+
+    /// The client has waited for `lane`'s release as long as its protocol lets it: answers that the command is still
+    /// held as `hold`, and gives the lane up. A later retry of the same command is matched to the hold.
+    ///
+    /// For protocols whose clients wait without bound it is never called.
+    ///
+    /// # Errors
+    /// As `step`.
+    fn put_off(
+        &mut self,
+        lane: Lane,
+        hold: &str,
+        now: Timestamp,
+        out: &mut Outbox,
+    ) -> Result<Action, Self::Error> {
+        let _ = (lane, hold, now, out);
+        Ok(Action::NeedMore)
+    }
+
+    /// A peer has sent its last byte, and all before it has been stepped. For the one protocol whose answers may end
+    /// with the connection; anywhere else the session ends.
+    ///
+    /// # Errors
+    /// As `step`.
+    fn ended(&mut self, side: Side, now: Timestamp, out: &mut Outbox) -> Result<Action, Self::Error> {
+        let _ = (side, now, out);
+        Ok(Action::Close)
+    }
 
     /// Bytes that, sent on a fresh connection to the same upstream, cancel what runs there now. `None`: nothing runs,
     /// or the protocol has no such thing.
