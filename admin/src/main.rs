@@ -1,2 +1,42 @@
-//! -
-fn main() {}
+//! `weir-admin`: the admin service of a node, and the command line that asks it.
+//!
+//! Never in the data path: what passes through a session passes through the data plane alone.
+#![forbid(unsafe_code)]
+
+mod access;
+mod apply;
+mod cli;
+mod clock;
+mod commands;
+mod config;
+mod dev;
+mod duration;
+mod init;
+mod jwks;
+mod keys;
+mod mint;
+mod serve;
+mod service;
+mod sessions;
+mod state;
+mod table;
+mod tls;
+mod toml_file;
+mod users;
+mod vault;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    tls::install_provider();
+    match commands::run(cli.command) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("weir-admin: {error:#}");
+            ExitCode::from(1)
+        }
+    }
+}

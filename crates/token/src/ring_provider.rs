@@ -29,7 +29,7 @@ static PROVIDER: CryptoProvider = CryptoProvider {
 pub(crate) fn install() {
     static ONCE: Once = Once::new();
     // A second provider in one process is impossible: this crate is `jsonwebtoken`'s only user (deny.toml).
-    ONCE.call_once(|| drop(PROVIDER.install_default()));
+    ONCE.call_once(|| _ = PROVIDER.install_default());
 }
 
 /// Checks `signature` (base64url) over `message`.

@@ -1,0 +1,284 @@
+//! `access/*.toml` as operators write them.
+//!
+//! ```toml
+//! [[connection]]
+//! name = "clinic"                       # what clients name as their database
+//! protocol = "postgres"                 # or "http"
+//! upstream = "db.internal:5432"         # or "unix:/run/postgresql/.s.PGSQL.5432"
+//! tls = "verify-full"                   # or "off", for Unix sockets and where you mean it
+//! roots = "db-ca.pem"                   # default: the system's roots
+//! server_name = "db.internal"           # default: the upstream's host
+//! database = "clinic"
+//! record = "durable"                    # or "fast"
+//! hold_wait = "30s"                     # http: how long a held request waits before its 503
+//!
+//! [[role]]
+//! connection = "clinic"
+//! name = "job"                          # what clients name as their user
+//! user = "weir_clinic"
+//! password_file = "secrets/clinic"      # or authorization_file = "...", or trust = true
+//!
+//! [[grant]]
+//! connection = "clinic"
+//! role = "job"
+//! groups = ["jobs"]                     # any of these, or any of `subjects`
+//! issuer = "https://ci.example"         # default: any trusted issuer
+//! max_sessions = 200
+//! ```
+//!
+//! Paths are relative to the file that names them.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use serde::Deserialize;
+use toml::Spanned;
+use weir_control::{Connection, Grant, Protocol, Record, UpstreamAddress, UpstreamTls};
+
+use super::{Access, LoginKind, Role, SecretFile, Written, check};
+use crate::{duration, toml_file};
+
+const DEFAULT_HOLD_WAIT_MS: u64 = 30_000;
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct File {
+    connection: Vec<ConnectionSource>,
+    role: Vec<RoleSource>,
+    grant: Vec<GrantSource>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ConnectionSource {
+    name: Spanned<String>,
+    protocol: Protocol,
+    upstream: Spanned<String>,
+    tls: Option<TlsWord>,
+    roots: Option<PathBuf>,
+    server_name: Option<String>,
+    #[serde(default)]
+    database: String,
+    record: Option<Record>,
+    hold_wait: Option<Spanned<String>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum TlsWord {
+    Off,
+    VerifyFull,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RoleSource {
+    connection: Spanned<String>,
+    name: Spanned<String>,
+    #[serde(default)]
+    user: String,
+    password_file: Option<PathBuf>,
+    authorization_file: Option<PathBuf>,
+    #[serde(default)]
+    trust: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct GrantSource {
+    connection: Spanned<String>,
+    role: Spanned<String>,
+    issuer: Option<String>,
+    #[serde(default)]
+    groups: Vec<String>,
+    #[serde(default)]
+    subjects: Vec<String>,
+    max_sessions: Option<u32>,
+}
+
+/// Where something was written, for errors about its meaning.
+#[derive(Clone, Debug)]
+pub(super) struct Place(String);
+
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+pub(super) struct Placed<T> {
+    pub at: Place,
+    pub item: T,
+}
+
+#[derive(Default)]
+pub(super) struct Items {
+    pub connections: Vec<Placed<Connection>>,
+    pub roles: Vec<Placed<(Role, Option<PathBuf>)>>,
+    pub grants: Vec<Placed<Grant>>,
+}
+
+/// Reads every `*.toml` of a directory, in the order of their names.
+///
+/// # Errors
+/// The operator's: with file and line, and what to write instead.
+pub(crate) fn read(dir: &Path, issuers: &[String]) -> Result<Written> {
+    let entries =
+        std::fs::read_dir(dir).with_context(|| format!("cannot read directory {}", dir.display()))?;
+    let mut files = Vec::new();
+    for entry in entries {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "toml") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    let mut items = Items::default();
+    for path in &files {
+        let text =
+            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        read_file(path, &text, &mut items)?;
+    }
+    check::all(&items, issuers)?;
+    Ok(items.into_written())
+}
+
+fn read_file(path: &Path, text: &str, items: &mut Items) -> Result<()> {
+    let file: File = toml_file::parse(path, text)?;
+    let source = Source { path, text };
+    for one in file.connection {
+        let at = source.place(&one.name);
+        items.connections.push(Placed { item: source.connection(one, &at)?, at });
+    }
+    for one in file.role {
+        let at = source.place(&one.name);
+        items.roles.push(Placed { item: source.role(one, &at)?, at });
+    }
+    for one in file.grant {
+        let at = source.place(&one.role);
+        let item = Grant {
+            connection: one.connection.into_inner(),
+            role: one.role.into_inner(),
+            issuer: one.issuer,
+            groups: one.groups,
+            subjects: one.subjects,
+            max_sessions: one.max_sessions,
+        };
+        items.grants.push(Placed { item, at });
+    }
+    Ok(())
+}
+
+struct Source<'a> {
+    path: &'a Path,
+    text: &'a str,
+}
+
+impl Source<'_> {
+    fn place<T>(&self, spanned: &Spanned<T>) -> Place {
+        let line = toml_file::line_of(self.text, spanned.span().start);
+        Place(format!("{}:{line}", self.path.display()))
+    }
+
+    fn beside(&self, path: &Path) -> PathBuf {
+        self.path.parent().unwrap_or(Path::new(".")).join(path)
+    }
+
+    fn connection(&self, one: ConnectionSource, at: &Place) -> Result<Connection> {
+        let upstream_at = self.place(&one.upstream);
+        let upstream = address(one.upstream.get_ref()).with_context(|| upstream_at.to_string())?;
+        let unix = matches!(upstream, UpstreamAddress::Unix { .. });
+        let tls = match (one.tls, unix) {
+            (Some(TlsWord::Off), _) | (None, true) => UpstreamTls::Off,
+            (Some(TlsWord::VerifyFull), false) => UpstreamTls::VerifyFull {
+                roots_pem: self.roots(one.roots.as_deref(), at)?,
+                server_name: one.server_name,
+            },
+            (None, false) => bail!(
+                "{at}: connection {:?} does not say how its upstream is reached; write tls = \"verify-full\" \
+                 (or \"off\", and everything on the way can read it)",
+                one.name.get_ref()
+            ),
+            (Some(TlsWord::VerifyFull), true) => {
+                bail!("{at}: a Unix socket has no TLS; write tls = \"off\"")
+            }
+        };
+        let hold_wait_ms = match &one.hold_wait {
+            None => DEFAULT_HOLD_WAIT_MS,
+            Some(text) => {
+                let wait = duration::parse(text.get_ref())
+                    .map_err(|error| anyhow::anyhow!("{}: {error}", self.place(text)))?;
+                u64::try_from(wait.as_millis())?
+            }
+        };
+        Ok(Connection {
+            name: one.name.into_inner(),
+            protocol: one.protocol,
+            upstream,
+            tls,
+            database: one.database,
+            record: one.record.unwrap_or(Record::Durable),
+            hold_wait_ms,
+        })
+    }
+
+    fn roots(&self, roots: Option<&Path>, at: &Place) -> Result<String> {
+        let Some(roots) = roots else { return Ok(String::new()) };
+        let path = self.beside(roots);
+        let pem = std::fs::read_to_string(&path)
+            .with_context(|| format!("{at}: cannot read roots {}", path.display()))?;
+        crate::tls::client_config(pem.as_bytes()).with_context(|| format!("{at}: {}", path.display()))?;
+        Ok(pem)
+    }
+
+    fn role(&self, one: RoleSource, at: &Place) -> Result<(Role, Option<PathBuf>)> {
+        let (login, secret) = match (one.password_file, one.authorization_file, one.trust) {
+            (Some(path), None, false) => (LoginKind::Password, Some(self.beside(&path))),
+            (None, Some(path), false) => (LoginKind::Authorization, Some(self.beside(&path))),
+            (None, None, true) => (LoginKind::Trust, None),
+            _ => bail!(
+                "{at}: role {:?} needs exactly one of password_file, authorization_file and trust = true",
+                one.name.get_ref()
+            ),
+        };
+        let role = Role {
+            connection: one.connection.into_inner(),
+            name: one.name.into_inner(),
+            user: one.user,
+            login,
+        };
+        Ok((role, secret))
+    }
+}
+
+fn address(text: &str) -> Result<UpstreamAddress> {
+    if let Some(path) = text.strip_prefix("unix:") {
+        return Ok(UpstreamAddress::Unix { path: path.to_owned() });
+    }
+    let parts = text.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse::<u16>().ok()?)));
+    match parts {
+        Some((host, port)) if !host.is_empty() && port != 0 => {
+            let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+            Ok(UpstreamAddress::Tcp { host, port })
+        }
+        _ => bail!("upstream {text:?} is neither \"host:port\" nor \"unix:/path\""),
+    }
+}
+
+impl Items {
+    fn into_written(self) -> Written {
+        let mut secrets = Vec::new();
+        let mut access = Access::default();
+        for placed in self.roles {
+            let (role, path) = placed.item;
+            if let Some(path) = path {
+                let (connection, name) = (role.connection.clone(), role.name.clone());
+                secrets.push(SecretFile { connection, role: name, path });
+            }
+            access.roles.push(role);
+        }
+        access.connections = self.connections.into_iter().map(|placed| placed.item).collect();
+        access.grants = self.grants.into_iter().map(|placed| placed.item).collect();
+        Written { access, secrets }
+    }
+}

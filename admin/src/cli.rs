@@ -1,0 +1,327 @@
+//! The command line: nouns and verbs, each with an example. Only what works is listed.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Administers Weir: serves the node's admin service, and asks it things.
+#[derive(Parser)]
+#[command(name = "weir-admin", version, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Run the admin service: control socket, approvals, credentials, HTTP API
+    #[command(after_help = "Example:\n  weir-admin serve --config /etc/weir/weir.toml")]
+    Serve(ConfigArg),
+    /// Make the directories, keys and database that weir.toml names, where they are missing
+    #[command(after_help = "Example:\n  weir-admin init --config /etc/weir/weir.toml")]
+    Init(ConfigArg),
+    /// Show what `apply` would change
+    #[command(after_help = "Example:\n  weir-admin plan --config /etc/weir/weir.toml")]
+    Plan(TableArg),
+    /// Read the access files, seal their secrets and put them in force
+    #[command(after_help = "Example:\n  weir-admin apply --config /etc/weir/weir.toml")]
+    Apply(ConfigArg),
+    /// Held commands: who waits for whom, and your answer
+    #[command(subcommand)]
+    Approvals(Approvals),
+    /// Recorded sessions, read from segment files, and live ones
+    #[command(subcommand)]
+    Sessions(Sessions),
+    /// Who holds sessions now, and whom to turn away
+    #[command(subcommand)]
+    Identities(Identities),
+    /// Protected upstreams
+    #[command(subcommand)]
+    Connections(Connections),
+    /// Whether everything that should answer does
+    #[command(after_help = "Example:\n  weir-admin status")]
+    Status(ServiceTableArg),
+    /// Public halves of the keys that admin made
+    #[command(after_help = "Example:\n  weir-admin keys --config /etc/weir/weir.toml")]
+    Keys(TableArg),
+    /// Development only: an issuer, its tokens, and the whole appliance on loopback
+    #[command(subcommand)]
+    Dev(Dev),
+}
+
+#[derive(Args)]
+pub(crate) struct ConfigArg {
+    /// The node's configuration
+    #[arg(long, value_name = "FILE", default_value = "/etc/weir/weir.toml")]
+    pub config: PathBuf,
+}
+
+#[derive(Args)]
+pub(crate) struct TableArg {
+    #[command(flatten)]
+    pub config: ConfigArg,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// How to reach the admin service, and as whom.
+#[derive(Args)]
+pub(crate) struct ServiceArg {
+    /// The admin service
+    #[arg(long, env = "WEIR_ADMIN_URL", value_name = "URL")]
+    pub url: String,
+    /// File holding your token
+    #[arg(long, env = "WEIR_ADMIN_TOKEN_FILE", value_name = "FILE")]
+    pub token_file: PathBuf,
+}
+
+#[derive(Args)]
+pub(crate) struct ServiceTableArg {
+    #[command(flatten)]
+    pub service: ServiceArg,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Approvals {
+    /// Commands that wait for people
+    #[command(after_help = "Example:\n  weir-admin approvals list")]
+    List {
+        #[command(flatten)]
+        service: ServiceTableArg,
+        /// Also those answered, expired or withdrawn
+        #[arg(long)]
+        all: bool,
+    },
+    /// One held command in full
+    #[command(after_help = "Example:\n  weir-admin approvals show 3f2a")]
+    Show {
+        hold: String,
+        #[command(flatten)]
+        service: ServiceTableArg,
+    },
+    /// Let it run
+    #[command(after_help = "Example:\n  weir-admin approvals approve 3f2a --reason 'ticket 812'")]
+    Approve(Answer),
+    /// Refuse it
+    #[command(after_help = "Example:\n  weir-admin approvals deny 3f2a --reason 'no ticket'")]
+    Deny(Answer),
+}
+
+#[derive(Args)]
+pub(crate) struct Answer {
+    /// Hold id, or enough of its beginning to be the only one
+    pub hold: String,
+    /// Kept with the answer and in the record
+    #[arg(long)]
+    pub reason: Option<String>,
+    #[command(flatten)]
+    pub service: ServiceArg,
+}
+
+/// Where segments are, and who may read inside.
+#[derive(Args)]
+pub(crate) struct SegmentsArg {
+    /// Directory of sealed and open segments
+    #[arg(long, env = "WEIR_SEGMENTS", value_name = "DIR", default_value = "/var/lib/weir/segments")]
+    pub segments: PathBuf,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Sessions {
+    /// Recorded sessions, oldest first
+    #[command(after_help = "Example:\n  weir-admin sessions list --subject ci-4711")]
+    List {
+        #[command(flatten)]
+        segments: SegmentsArg,
+        #[command(flatten)]
+        filter: SessionFilter,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// One session: who, where, and what was decided
+    #[command(after_help = "Example:\n  weir-admin sessions show 01HX")]
+    Show {
+        /// Session id, or enough of its beginning
+        session: String,
+        #[command(flatten)]
+        segments: SegmentsArg,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Commands whose text holds a word, with their verdicts
+    #[command(after_help = "Example:\n  weir-admin sessions search 'delete from patients'")]
+    Search {
+        /// Text to look for, upper and lower case alike
+        text: String,
+        #[command(flatten)]
+        segments: SegmentsArg,
+        #[command(flatten)]
+        filter: SessionFilter,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// What the client sent and saw
+    #[command(after_help = "Example:\n  weir-admin sessions replay 01HX")]
+    Replay {
+        /// Session id, or enough of its beginning
+        session: String,
+        #[command(flatten)]
+        segments: SegmentsArg,
+    },
+    /// Check every segment's bytes, order, tree and signature
+    #[command(after_help = "Example:\n  weir-admin sessions verify --key /etc/weir/segment.pub")]
+    Verify {
+        #[command(flatten)]
+        segments: SegmentsArg,
+        /// The node's public segment key
+        #[arg(long, env = "WEIR_VERIFY_KEY", value_name = "FILE")]
+        key: PathBuf,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Every event as JSON Lines
+    #[command(after_help = "Example:\n  weir-admin sessions export --session 01HX > session.jsonl")]
+    Export {
+        #[command(flatten)]
+        segments: SegmentsArg,
+        /// Only this session
+        #[arg(long)]
+        session: Option<String>,
+        /// JSON Lines: the one format so far, and the default
+        #[arg(long)]
+        json: bool,
+    },
+    /// Sessions that are open now
+    #[command(after_help = "Example:\n  weir-admin sessions live")]
+    Live(ServiceTableArg),
+    /// End a live session
+    #[command(after_help = "Example:\n  weir-admin sessions kill 01HX --reason 'runaway job'")]
+    Kill {
+        session: String,
+        #[arg(long, default_value = "ended by an administrator")]
+        reason: String,
+        #[command(flatten)]
+        service: ServiceArg,
+    },
+}
+
+#[derive(Args, Default)]
+pub(crate) struct SessionFilter {
+    /// Only this subject's
+    #[arg(long)]
+    pub subject: Option<String>,
+    /// Only on this connection
+    #[arg(long)]
+    pub connection: Option<String>,
+    /// Only in this role
+    #[arg(long)]
+    pub role: Option<String>,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Identities {
+    /// Who holds sessions now, and what was revoked
+    #[command(after_help = "Example:\n  weir-admin identities list")]
+    List(ServiceTableArg),
+    /// End a subject's or a token's sessions and refuse its tokens issued until now
+    #[command(
+        after_help = "Example:\n  weir-admin identities revoke --issuer https://ci.example --subject job-7"
+    )]
+    Revoke {
+        /// Exact `iss`
+        #[arg(long)]
+        issuer: String,
+        /// All tokens of this subject issued until now
+        #[arg(long, required_unless_present = "token", conflicts_with = "token")]
+        subject: Option<String>,
+        /// One token, by its `jti`
+        #[arg(long)]
+        token: Option<String>,
+        #[arg(long, default_value = "revoked by an administrator")]
+        reason: String,
+        #[command(flatten)]
+        service: ServiceArg,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Connections {
+    /// Every connection in force
+    #[command(after_help = "Example:\n  weir-admin connections list")]
+    List(ServiceTableArg),
+    /// One connection with its roles and grants
+    #[command(after_help = "Example:\n  weir-admin connections show clinic")]
+    Show {
+        connection: String,
+        #[command(flatten)]
+        service: ServiceTableArg,
+    },
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Dev {
+    /// Serve OIDC discovery, keys and tokens on loopback
+    #[command(after_help = "Example:\n  weir-admin dev issuer --dir target/issuer --listen 127.0.0.1:9000")]
+    Issuer {
+        /// Where the issuer's key is kept; made if missing
+        #[arg(long, value_name = "DIR")]
+        dir: PathBuf,
+        /// Loopback address
+        #[arg(long, default_value = "127.0.0.1:0")]
+        listen: String,
+    },
+    /// Print a token of the development issuer
+    #[command(
+        after_help = "Example:\n  weir-admin dev token --sub job-7 --group jobs --ttl 15m --claim purpose=billing"
+    )]
+    Token(TokenArgs),
+    /// Start the whole appliance with sample upstreams as children of this process
+    #[command(after_help = "Example:\n  weir-admin dev up --dir target/demo")]
+    Up(UpArgs),
+}
+
+#[derive(Args)]
+pub(crate) struct TokenArgs {
+    /// The issuer's directory
+    #[arg(long, env = "WEIR_DEV_ISSUER", value_name = "DIR", default_value = "target/demo/issuer")]
+    pub dir: PathBuf,
+    /// Subject
+    #[arg(long)]
+    pub sub: String,
+    /// A group; may be repeated
+    #[arg(long = "group", value_name = "GROUP")]
+    pub groups: Vec<String>,
+    /// Time to live: seconds, or with s, m or h
+    #[arg(long, default_value = "15m", value_parser = crate::duration::parse)]
+    pub ttl: std::time::Duration,
+    /// Audience
+    #[arg(long, default_value = "weir")]
+    pub aud: String,
+    /// A further claim, `name=value`; JSON values are taken as JSON. May be repeated
+    #[arg(long = "claim", value_name = "K=V")]
+    pub claims: Vec<String>,
+}
+
+#[derive(Args)]
+pub(crate) struct UpArgs {
+    /// Everything it makes goes here; it must be empty, missing, or a former one's
+    #[arg(long, value_name = "DIR", default_value = "target/demo")]
+    pub dir: PathBuf,
+    /// Run this once everything answers, with the environment file's variables; then end with its status
+    #[arg(long, value_name = "SCRIPT")]
+    pub tour: Option<PathBuf>,
+    /// Stay up after the tour
+    #[arg(long)]
+    pub keep: bool,
+    /// Cores for the data plane
+    #[arg(long, default_value_t = 1)]
+    pub cores: usize,
+}

@@ -1,0 +1,149 @@
+//! `weir.toml`, as admin reads it. The file is the node's; sections of the other programs are accepted unread.
+//!
+//! ```toml
+//! [control]
+//! socket = "/run/weir/control.sock"
+//! users = ["weir-dataplane"]            # whose processes may connect, besides admin's own user
+//!
+//! [admin]
+//! listen = "127.0.0.1:8444"             # loopback only
+//! database = "/var/lib/weir/admin.db"
+//! keys = "/var/lib/weir/admin-keys"     # envelope, approval and mask keys, each mode 0600
+//! access = "/etc/weir/access"           # connections, roles, grants
+//! administrators = ["weir-administrators"]
+//! auditors = ["weir-auditors"]
+//!
+//! [[issuer]]
+//! issuer = "https://token.actions.githubusercontent.com"
+//! audiences = ["weir"]
+//! algorithms = ["RS256"]                # default: RS256, ES256
+//! groups_claim = "groups"               # or a JSON pointer such as "/realm_access/roles"
+//! run_claim = "run_id"
+//! purpose_claim = "purpose"
+//! kept_claims = ["repository", "ref"]
+//! conditions = [{ claim = "repository_owner", any_of = ["acme"] }]
+//! roots = "/etc/weir/tls/issuer-ca.pem" # default: the system's roots
+//! ```
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+use serde::Deserialize;
+use weir_control::ClaimCondition;
+
+use crate::toml_file;
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Config {
+    pub control: Control,
+    pub admin: Admin,
+    #[serde(default, rename = "issuer")]
+    pub issuers: Vec<Issuer>,
+    #[serde(default, rename = "node")]
+    _node: Option<toml::Value>,
+    #[serde(default, rename = "listener")]
+    _listener: Option<toml::Value>,
+    #[serde(default, rename = "policy")]
+    _policy: Option<toml::Value>,
+    #[serde(default, rename = "recorder")]
+    _recorder: Option<toml::Value>,
+    #[serde(default, rename = "limits")]
+    _limits: Option<toml::Value>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Control {
+    pub socket: PathBuf,
+    /// User names or numbers whose processes may connect, besides admin's own.
+    #[serde(default)]
+    pub users: Vec<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Admin {
+    pub listen: SocketAddr,
+    pub database: PathBuf,
+    pub keys: PathBuf,
+    pub access: PathBuf,
+    /// Groups that may change things and see everything.
+    #[serde(default)]
+    pub administrators: Vec<String>,
+    /// Groups that may see everything.
+    #[serde(default)]
+    pub auditors: Vec<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Issuer {
+    pub issuer: String,
+    pub audiences: Vec<String>,
+    #[serde(default = "default_algorithms")]
+    pub algorithms: Vec<String>,
+    #[serde(default = "default_groups_claim")]
+    pub groups_claim: String,
+    #[serde(default)]
+    pub run_claim: Option<String>,
+    #[serde(default)]
+    pub purpose_claim: Option<String>,
+    #[serde(default)]
+    pub kept_claims: Vec<String>,
+    #[serde(default)]
+    pub conditions: Vec<ClaimCondition>,
+    #[serde(default)]
+    pub roots: Option<PathBuf>,
+}
+
+fn default_algorithms() -> Vec<String> {
+    vec!["RS256".into(), "ES256".into()]
+}
+
+fn default_groups_claim() -> String {
+    "groups".into()
+}
+
+impl Config {
+    /// # Errors
+    /// The operator's: unreadable, an unknown key, or values that cannot hold together.
+    pub(crate) fn load(path: &Path) -> Result<Self> {
+        let config: Self = toml_file::read(path)?;
+        config.check().map_err(|error| error.context(path.display().to_string()))?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<()> {
+        if !self.admin.listen.ip().is_loopback() {
+            bail!(
+                "admin.listen is {}: the API speaks plain HTTP, so only a loopback address is accepted",
+                self.admin.listen
+            );
+        }
+        // The verifier knows what makes an issuer unusable; ask it now rather than at the first token.
+        let issuers: Vec<_> = self.issuers.iter().map(|issuer| issuer.with_keys(None)).collect();
+        weir_token::Verifier::new(&issuers)?;
+        for issuer in &self.issuers {
+            crate::jwks::discovery_url(&issuer.issuer)?;
+        }
+        Ok(())
+    }
+}
+
+impl Issuer {
+    /// As pushed to data planes.
+    pub(crate) fn with_keys(&self, jwks: Option<String>) -> weir_control::Issuer {
+        weir_control::Issuer {
+            issuer: self.issuer.clone(),
+            audiences: self.audiences.clone(),
+            algorithms: self.algorithms.clone(),
+            jwks,
+            conditions: self.conditions.clone(),
+            groups_claim: self.groups_claim.clone(),
+            run_claim: self.run_claim.clone(),
+            purpose_claim: self.purpose_claim.clone(),
+            kept_claims: self.kept_claims.clone(),
+        }
+    }
+}

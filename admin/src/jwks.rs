@@ -1,0 +1,84 @@
+//! Issuers' keys: OIDC discovery and the key set, fetched by admin alone, checked, kept and pushed.
+//!
+//! An answer that fails any check changes nothing: the last good set goes on serving. No redirect is followed, answers
+//! are small or refused, and plain HTTP is spoken to loopback only.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use reqwest::{Client, Url};
+use serde::Deserialize;
+
+const MAX_ANSWER_BYTES: usize = 256 << 10;
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+#[derive(Deserialize)]
+struct Discovery {
+    issuer: String,
+    jwks_uri: String,
+}
+
+/// Where an issuer says who it is (OpenID Connect Discovery 1.0, section 4).
+pub(crate) fn discovery_url(issuer: &str) -> Result<Url> {
+    let url = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
+    checked(&url).with_context(|| format!("issuer {issuer:?}"))
+}
+
+/// HTTPS anywhere, HTTP only to loopback.
+fn checked(text: &str) -> Result<Url> {
+    let url = Url::parse(text).with_context(|| format!("{text:?} is no URL"))?;
+    let host = url.host_str().unwrap_or_default();
+    let loopback = matches!(host, "127.0.0.1" | "[::1]" | "localhost");
+    match url.scheme() {
+        "https" => Ok(url),
+        "http" if loopback => Ok(url),
+        _ => bail!("{text:?} must be https: keys fetched in the clear prove nothing"),
+    }
+}
+
+/// A client that trusts the system's roots, or only those of a file.
+pub(crate) fn client(roots: Option<&Path>) -> Result<Client> {
+    let builder = Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .timeout(TIMEOUT)
+        .user_agent("weir-admin");
+    let builder = match roots {
+        Some(path) => {
+            let pem = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+            builder.tls_backend_preconfigured(crate::tls::client_config(&pem)?)
+        }
+        None => builder,
+    };
+    builder.build().context("cannot make an HTTP client")
+}
+
+/// The issuer's key set as published, known to be usable.
+pub(crate) async fn fetch(client: &Client, issuer: &str) -> Result<Arc<str>> {
+    let document = get(client, discovery_url(issuer)?).await?;
+    let discovery: Discovery =
+        serde_json::from_str(&document).context("discovery document has no issuer and jwks_uri")?;
+    if discovery.issuer != issuer {
+        bail!("discovery document is of issuer {:?}, not {issuer:?}", discovery.issuer);
+    }
+    let keys = get(client, checked(&discovery.jwks_uri)?).await?;
+    weir_token::KeySet::parse(&keys)?;
+    Ok(keys.into())
+}
+
+async fn get(client: &Client, url: Url) -> Result<String> {
+    let mut answer = client.get(url.clone()).send().await.with_context(|| format!("cannot reach {url}"))?;
+    if answer.status() != reqwest::StatusCode::OK {
+        bail!("{url} answered {}", answer.status());
+    }
+    let mut body = Vec::new();
+    while let Some(chunk) = answer.chunk().await.with_context(|| format!("{url} broke off"))? {
+        if body.len() + chunk.len() > MAX_ANSWER_BYTES {
+            bail!("{url} answered more than {MAX_ANSWER_BYTES} bytes");
+        }
+        body.extend_from_slice(&chunk);
+    }
+    String::from_utf8(body).map_err(|_| anyhow!("{url} answered no text"))
+}

@@ -1,0 +1,237 @@
+//! The HTTP API that the command line speaks: JSON over loopback, a bearer token on every request but `/healthz`.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde::{Deserialize, Serialize};
+use weir_control::{Ending, Revocation, SessionSummary};
+
+use super::Hub;
+use super::answers::{self, NotCounted};
+use super::door::Person;
+use super::hub::LinkStatus;
+use crate::access::Access;
+use crate::clock;
+use crate::state::StoredHold;
+
+pub(super) fn router(hub: Arc<Hub>) -> Router {
+    Router::new()
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/v1/status", get(status))
+        .route("/v1/holds", get(holds))
+        .route("/v1/holds/{hold}", get(hold))
+        .route("/v1/holds/{hold}/approve", post(approve))
+        .route("/v1/holds/{hold}/deny", post(deny))
+        .route("/v1/sessions", get(sessions))
+        .route("/v1/sessions/{session}/kill", post(kill))
+        .route("/v1/access", get(access))
+        .route("/v1/revocations", get(revocations).post(revoke))
+        .layer(axum::extract::DefaultBodyLimit::max(64 << 10))
+        .with_state(hub)
+}
+
+/// An answer that is not what was asked for.
+pub(crate) struct Failure {
+    status: StatusCode,
+    text: String,
+}
+
+impl Failure {
+    pub(super) fn new(status: StatusCode, text: &str) -> Self {
+        Self { status, text: text.to_owned() }
+    }
+
+    pub(super) fn forbidden(text: &str) -> Self {
+        Self::new(StatusCode::FORBIDDEN, text)
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        (self.status, Json(serde_json::json!({ "error": self.text }))).into_response()
+    }
+}
+
+impl From<NotCounted> for Failure {
+    fn from(why: NotCounted) -> Self {
+        let status = match &why {
+            NotCounted::FourEyes | NotCounted::NotApprover(_) => StatusCode::FORBIDDEN,
+            NotCounted::NotFound(_) => StatusCode::NOT_FOUND,
+            NotCounted::Already | NotCounted::Ambiguous(_) | NotCounted::Ended(_) => StatusCode::CONFLICT,
+            NotCounted::Internal(error) => return Self::from(anyhow::anyhow!("{error:#}")),
+        };
+        Self::new(status, &why.to_string())
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        tracing::error!(error = format!("{error:#}"), "request failed");
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "admin failed; see its log")
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Status {
+    pub state_version: u64,
+    pub connections: usize,
+    pub waiting: usize,
+    pub issuers: Vec<IssuerStatus>,
+    pub dataplanes: serde_json::Value,
+}
+
+#[derive(Serialize, Deserialize)]
+pub(crate) struct IssuerStatus {
+    pub issuer: String,
+    pub keys: bool,
+}
+
+async fn status(State(hub): State<Arc<Hub>>, person: Person) -> Result<Json<Status>, Failure> {
+    person.needs_view()?;
+    let current = hub.current();
+    let issuers = current.state.issuers.iter();
+    let linked: Vec<LinkStatus> = hub.linked();
+    Ok(Json(Status {
+        state_version: current.state.version,
+        connections: current.access.connections.len(),
+        waiting: hub.store.holds(false).await?.len(),
+        issuers: issuers
+            .map(|issuer| IssuerStatus { issuer: issuer.issuer.clone(), keys: issuer.jwks.is_some() })
+            .collect(),
+        dataplanes: serde_json::to_value(linked).map_err(anyhow::Error::from)?,
+    }))
+}
+
+#[derive(Deserialize)]
+struct All {
+    #[serde(default)]
+    all: bool,
+}
+
+/// Approvers see what they may answer; administrators and auditors see everything.
+async fn holds(
+    State(hub): State<Arc<Hub>>,
+    person: Person,
+    Query(query): Query<All>,
+) -> Result<Json<Vec<StoredHold>>, Failure> {
+    let mut holds = hub.store.holds(query.all).await?;
+    holds.retain(|hold| may_see(&person, hold));
+    Ok(Json(holds))
+}
+
+fn may_see(person: &Person, hold: &StoredHold) -> bool {
+    person.administrator || person.auditor || answers::may_answer(hold, &person.identity)
+}
+
+async fn hold(
+    State(hub): State<Arc<Hub>>,
+    person: Person,
+    Path(hold): Path<String>,
+) -> Result<Json<StoredHold>, Failure> {
+    let stored = answers::find(&hub, &hold).await?;
+    if may_see(&person, &stored) { Ok(Json(stored)) } else { Err(NotCounted::NotFound(hold).into()) }
+}
+
+#[derive(Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Answer {
+    pub reason: Option<String>,
+}
+
+async fn approve(
+    State(hub): State<Arc<Hub>>,
+    person: Person,
+    Path(hold): Path<String>,
+    Json(answer): Json<Answer>,
+) -> Result<Json<StoredHold>, Failure> {
+    Ok(Json(answers::approve(&hub, &hold, &person.identity, answer.reason.as_deref()).await?))
+}
+
+async fn deny(
+    State(hub): State<Arc<Hub>>,
+    person: Person,
+    Path(hold): Path<String>,
+    Json(answer): Json<Answer>,
+) -> Result<Json<StoredHold>, Failure> {
+    Ok(Json(answers::deny(&hub, &hold, &person.identity, answer.reason.as_deref()).await?))
+}
+
+async fn sessions(State(hub): State<Arc<Hub>>, person: Person) -> Result<Json<Vec<SessionSummary>>, Failure> {
+    person.needs_view()?;
+    Ok(Json(hub.live()))
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Kill {
+    pub reason: String,
+}
+
+async fn kill(
+    State(hub): State<Arc<Hub>>,
+    person: Person,
+    Path(session): Path<String>,
+    Json(kill): Json<Kill>,
+) -> Result<Json<SessionSummary>, Failure> {
+    person.needs_administrator()?;
+    let mut live = hub.live();
+    live.retain(|live| live.session.starts_with(&session));
+    match live.as_slice() {
+        [only] => {
+            hub.end(&Ending::Session { session: only.session.clone(), reason: kill.reason });
+            Ok(Json(only.clone()))
+        }
+        [] => Err(Failure::new(StatusCode::NOT_FOUND, "no live session begins so")),
+        _ => Err(Failure::new(StatusCode::CONFLICT, "several live sessions begin so; give more of the id")),
+    }
+}
+
+async fn access(State(hub): State<Arc<Hub>>, person: Person) -> Result<Json<Access>, Failure> {
+    person.needs_view()?;
+    Ok(Json(hub.current().access.clone()))
+}
+
+async fn revocations(State(hub): State<Arc<Hub>>, person: Person) -> Result<Json<Vec<Revocation>>, Failure> {
+    person.needs_view()?;
+    Ok(Json(hub.current().state.revocations.clone()))
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Revoke {
+    pub issuer: String,
+    /// Exactly one of these two.
+    pub subject: Option<String>,
+    pub token: Option<String>,
+    pub reason: String,
+}
+
+async fn revoke(
+    State(hub): State<Arc<Hub>>,
+    person: Person,
+    Json(revoke): Json<Revoke>,
+) -> Result<Json<Revocation>, Failure> {
+    person.needs_administrator()?;
+    let Revoke { issuer, subject, token, reason } = revoke;
+    let now_ms = clock::unix_ms();
+    let (revocation, ending) = match (subject, token) {
+        (Some(subject), None) => (
+            Revocation::Subject { issuer: issuer.clone(), subject: subject.clone(), before_unix_ms: now_ms },
+            Ending::Subject { issuer, subject, reason: reason.clone() },
+        ),
+        (None, Some(token_id)) => (
+            Revocation::Token { issuer: issuer.clone(), token_id: token_id.clone() },
+            Ending::Token { issuer, token_id, reason: reason.clone() },
+        ),
+        _ => return Err(Failure::new(StatusCode::BAD_REQUEST, "give a subject or a token, not both")),
+    };
+    hub.store.revoke(&revocation, &person.identity.subject, &reason, now_ms).await?;
+    // In force before the sessions end: a client that dials again at once must find the door closed.
+    hub.reload_if_changed().await?;
+    hub.end(&ending);
+    Ok(Json(revocation))
+}

@@ -1,0 +1,69 @@
+//! Who speaks to the HTTP API: a bearer token of a trusted issuer, and what its groups may do.
+
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use axum::http::StatusCode;
+use axum::http::header::AUTHORIZATION;
+use axum::http::request::Parts;
+use weir_policy::Identity;
+use weir_token::Refusal;
+
+use super::api::Failure;
+use super::{Hub, issuers};
+use crate::clock;
+
+/// Somebody whose token verified. What they may do is each handler's question.
+pub(crate) struct Person {
+    pub identity: Identity,
+    pub administrator: bool,
+    pub auditor: bool,
+}
+
+impl Person {
+    pub(super) fn needs_administrator(&self) -> Result<(), Failure> {
+        if self.administrator { Ok(()) } else { Err(Failure::forbidden("only administrators may do this")) }
+    }
+
+    pub(super) fn needs_view(&self) -> Result<(), Failure> {
+        if self.administrator || self.auditor {
+            Ok(())
+        } else {
+            Err(Failure::forbidden("only administrators and auditors may see this"))
+        }
+    }
+}
+
+impl FromRequestParts<Arc<Hub>> for Person {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, hub: &Arc<Hub>) -> Result<Self, Failure> {
+        let field = parts.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let token = field.and_then(|value| {
+            let (scheme, token) = value.split_once(' ')?;
+            scheme.eq_ignore_ascii_case("bearer").then_some(token)
+        });
+        let token = token.ok_or_else(|| Failure::new(StatusCode::UNAUTHORIZED, "no bearer token"))?;
+        let refused = |reason: String| {
+            tracing::warn!(reason, "token refused at the admin API");
+            Failure::new(StatusCode::UNAUTHORIZED, Refusal::PUBLIC)
+        };
+        let current = hub.current();
+        let mut outcome = current.verifier.verify(token.as_bytes(), clock::now());
+        if let Err(Refusal::UnknownKey { issuer } | Refusal::KeysMissing(issuer)) = &outcome {
+            issuers::refetch(hub, issuer).await;
+            outcome = hub.current().verifier.verify(token.as_bytes(), clock::now());
+        }
+        let verified = outcome.map_err(|refusal| refused(refusal.to_string()))?;
+        if verified.revoked_by(&hub.current().state.revocations) {
+            return Err(refused("revoked".into()));
+        }
+        let groups = &verified.identity.groups;
+        let any_of = |wanted: &[String]| groups.iter().any(|group| wanted.contains(group));
+        Ok(Self {
+            administrator: any_of(&hub.config.admin.administrators),
+            auditor: any_of(&hub.config.admin.auditors),
+            identity: verified.identity,
+        })
+    }
+}

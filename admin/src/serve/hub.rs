@@ -1,0 +1,215 @@
+//! What the parts of the service share: configuration, store, keys, the state in force and the linked data planes.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use anyhow::Result;
+use ring::signature::Ed25519KeyPair;
+use tokio::sync::{mpsc, watch};
+use weir_control::{Ending, Issuer, SessionSummary, State, ToDataplane};
+use weir_token::Verifier;
+
+use super::issuers::Fetches;
+use crate::access::Access;
+use crate::config::Config;
+use crate::keys::Keys;
+use crate::mint::Minter;
+use crate::state::Store;
+
+/// Messages that may wait for one data plane before its link is given up.
+const LINK_QUEUE: usize = 4096;
+
+pub(crate) struct Hub {
+    pub config: Config,
+    pub store: Store,
+    pub keys: Keys,
+    pub minter: Minter,
+    pub(super) fetches: Fetches,
+    current: watch::Sender<Arc<Current>>,
+    links: Mutex<Links>,
+}
+
+/// The state in force, and what is made of it.
+pub(crate) struct Current {
+    pub state: State,
+    pub access: Access,
+    pub verifier: Verifier,
+}
+
+#[derive(Default)]
+struct Links {
+    next: u64,
+    open: HashMap<u64, Link>,
+}
+
+struct Link {
+    node: String,
+    boot: u64,
+    send: mpsc::Sender<Arc<ToDataplane>>,
+    sessions: HashMap<String, SessionSummary>,
+    applied: u64,
+}
+
+/// A data plane, as status shows it.
+#[derive(serde::Serialize)]
+pub(crate) struct LinkStatus {
+    pub node: String,
+    pub sessions: usize,
+    pub applied_version: u64,
+}
+
+impl Hub {
+    pub(crate) async fn open(config: Config) -> Result<Self> {
+        let store = Store::open(&config.admin.database).await?;
+        let keys = Keys::load(&config.admin.keys)?;
+        let fetches = Fetches::new(&config)?;
+        let current = assemble(&config, &store, &keys).await?;
+        Ok(Self {
+            config,
+            store,
+            keys,
+            minter: Minter::default(),
+            fetches,
+            current: watch::Sender::new(Arc::new(current)),
+            links: Mutex::default(),
+        })
+    }
+
+    pub(crate) fn current(&self) -> Arc<Current> {
+        self.current.borrow().clone()
+    }
+
+    pub(super) fn subscribe(&self) -> watch::Receiver<Arc<Current>> {
+        self.current.subscribe()
+    }
+
+    pub(crate) fn approval_key(&self) -> &Ed25519KeyPair {
+        &self.keys.approval
+    }
+
+    /// Puts a new version in force, if the database holds one.
+    pub(crate) async fn reload_if_changed(&self) -> Result<()> {
+        if self.store.version().await? != self.current().state.version {
+            self.reload().await?;
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn reload(&self) -> Result<()> {
+        let next = assemble(&self.config, &self.store, &self.keys).await?;
+        if next.access != self.current().access {
+            self.minter.forget().await;
+        }
+        self.current.send_replace(Arc::new(next));
+        Ok(())
+    }
+
+    fn links(&self) -> MutexGuard<'_, Links> {
+        self.links.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a data plane; an older link of the same node gives way.
+    pub(super) fn link(&self, node: &str, boot: u64) -> (u64, mpsc::Receiver<Arc<ToDataplane>>) {
+        let (send, receive) = mpsc::channel(LINK_QUEUE);
+        let mut links = self.links();
+        links.open.retain(|_, link| link.node != node);
+        links.next += 1;
+        let id = links.next;
+        let link = Link { node: node.to_owned(), boot, send, sessions: HashMap::new(), applied: 0 };
+        links.open.insert(id, link);
+        (id, receive)
+    }
+
+    pub(super) fn unlink(&self, id: u64) {
+        self.links().open.remove(&id);
+    }
+
+    /// Sends to one link; one that does not keep up is given up, and dials again.
+    pub(super) fn send(&self, id: u64, message: ToDataplane) {
+        let mut links = self.links();
+        let gone = links.open.get(&id).is_some_and(|link| link.send.try_send(Arc::new(message)).is_err());
+        if gone {
+            links.open.remove(&id);
+        }
+    }
+
+    /// Sends to the process that holds a command; nowhere if it is not linked now.
+    pub(super) fn send_to(&self, node: &str, boot: u64, message: ToDataplane) {
+        let id = self
+            .links()
+            .open
+            .iter()
+            .find(|(_, link)| link.node == node && link.boot == boot)
+            .map(|(id, _)| *id);
+        if let Some(id) = id {
+            self.send(id, message);
+        }
+    }
+
+    pub(super) fn applied(&self, id: u64, version: u64) {
+        if let Some(link) = self.links().open.get_mut(&id) {
+            link.applied = version;
+        }
+    }
+
+    pub(super) fn session_opened(&self, id: u64, session: SessionSummary) {
+        if let Some(link) = self.links().open.get_mut(&id) {
+            link.sessions.insert(session.session.clone(), session);
+        }
+    }
+
+    pub(super) fn session_closed(&self, id: u64, session: &str) {
+        if let Some(link) = self.links().open.get_mut(&id) {
+            link.sessions.remove(session);
+        }
+    }
+
+    pub(crate) fn live(&self) -> Vec<SessionSummary> {
+        let links = self.links();
+        let mut sessions: Vec<_> =
+            links.open.values().flat_map(|link| link.sessions.values().cloned()).collect();
+        sessions.sort_by_key(|session| session.opened_unix_ms);
+        sessions
+    }
+
+    pub(crate) fn linked(&self) -> Vec<LinkStatus> {
+        let links = self.links();
+        let status = |link: &Link| LinkStatus {
+            node: link.node.clone(),
+            sessions: link.sessions.len(),
+            applied_version: link.applied,
+        };
+        links.open.values().map(status).collect()
+    }
+
+    /// Tells every data plane to end sessions now.
+    pub(crate) fn end(&self, ending: &Ending) {
+        let ids: Vec<u64> = self.links().open.keys().copied().collect();
+        for id in ids {
+            self.send(id, ToDataplane::End(ending.clone()));
+        }
+    }
+}
+
+async fn assemble(config: &Config, store: &Store, keys: &Keys) -> Result<Current> {
+    // The version is read first: a change in between is seen again at the next look, never missed.
+    let version = store.version().await?;
+    let access: Access = match store.access().await? {
+        Some(document) => serde_json::from_str(&document)?,
+        None => Access::default(),
+    };
+    let jwks: HashMap<String, String> = store.issuer_keys().await?.into_iter().collect();
+    let issuers: Vec<Issuer> =
+        config.issuers.iter().map(|issuer| issuer.with_keys(jwks.get(&issuer.issuer).cloned())).collect();
+    let verifier = Verifier::new(&issuers)?;
+    let state = State {
+        version,
+        issuers,
+        connections: access.connections.clone(),
+        grants: access.grants.clone(),
+        revocations: store.revocations().await?,
+        mask_key: keys.mask.clone(),
+        approval_keys: vec![keys.approval_public()],
+    };
+    Ok(Current { state, access, verifier })
+}

@@ -1,0 +1,64 @@
+//! The admin service: one state, its data planes on the control socket, and people on the HTTP API.
+//!
+//! Nothing in the data path waits for this process, except what needs a person or a fresh credential.
+
+mod answers;
+mod api;
+mod control;
+mod door;
+mod hub;
+mod issuers;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+pub(crate) use api::{Answer, Kill, Revoke, Status};
+pub(crate) use hub::Hub;
+
+use crate::config::Config;
+
+/// How often changes made by `apply` beside this process are looked for.
+const POLL: Duration = Duration::from_millis(250);
+
+/// Runs until SIGTERM or SIGINT.
+pub(crate) async fn run(config: Config) -> Result<()> {
+    let hub = Arc::new(Hub::open(config).await?);
+    let control = control::Door::bind(&hub.config.control)?;
+    let api = TcpListener::bind(hub.config.admin.listen)
+        .await
+        .with_context(|| format!("cannot listen on {}", hub.config.admin.listen))?;
+    tracing::info!(api = %api.local_addr()?, control = %hub.config.control.socket.display(), "serving");
+    tokio::spawn(issuers::refresh(hub.clone()));
+    tokio::spawn(watch(hub.clone()));
+    tokio::spawn(control::serve(control, hub.clone()));
+    let router = api::router(hub.clone());
+    axum::serve(api, router).with_graceful_shutdown(stop()).await?;
+    Ok(())
+}
+
+async fn stop() {
+    let Ok(mut term) = signal(SignalKind::terminate()) else { return };
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+}
+
+/// Pushes what changed, and ends holds whose time is over.
+async fn watch(hub: Arc<Hub>) {
+    let mut ticks = tokio::time::interval(POLL);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if let Err(error) = hub.reload_if_changed().await {
+            tracing::error!(%error, "state could not be read; what was pushed stays in force");
+        }
+        if let Err(error) = hub.expire_holds().await {
+            tracing::error!(%error, "holds could not be expired");
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! `sessions list` and `sessions show`: who, where, when, and what was decided.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use anyhow::{Result, bail};
+use serde::{Serialize, Serializer};
+use weir_segment::{Body, Head, Open, SessionId, Verdict};
+
+use super::files;
+use crate::cli::SessionFilter;
+use crate::table;
+
+/// One session, as far as its events tell.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Summary {
+    #[serde(serialize_with = "as_text")]
+    pub session: SessionId,
+    pub opened_unix_ms: u64,
+    pub closed_unix_ms: Option<u64>,
+    /// Why it ended; none while it is open.
+    pub close_reason: Option<String>,
+    pub protocol: String,
+    pub issuer: String,
+    pub subject: String,
+    pub groups: Vec<String>,
+    pub run: Option<String>,
+    pub purpose: Option<String>,
+    pub application: Option<String>,
+    pub connection: String,
+    pub role: String,
+    pub client_address: String,
+    pub upstream_address: String,
+    pub node: String,
+    pub allowed: u64,
+    pub denied: u64,
+    pub held: u64,
+    pub to_upstream_bytes: u64,
+    pub to_client_bytes: u64,
+    pub events: u64,
+}
+
+fn as_text<S: Serializer>(session: &SessionId, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(session)
+}
+
+/// Every session of a directory, in the order they began.
+pub(super) fn read(dir: &Path) -> Result<Vec<Summary>> {
+    let mut places: HashMap<SessionId, usize> = HashMap::new();
+    let mut all: Vec<Summary> = Vec::new();
+    files::walk(dir, |head, body| {
+        if head.session == SessionId::NONE {
+            return Ok(());
+        }
+        let place = *places.entry(head.session).or_insert_with(|| {
+            let opened_unix_ms = head.session.unix_ms();
+            all.push(Summary { session: head.session, opened_unix_ms, ..Summary::default() });
+            all.len() - 1
+        });
+        if let Some(summary) = all.get_mut(place) {
+            summary.add(head, body);
+        }
+        Ok(())
+    })?;
+    all.sort_by_key(|summary| summary.session);
+    Ok(all)
+}
+
+impl Summary {
+    fn add(&mut self, head: &Head, body: &Body<'_>) {
+        self.events += 1;
+        self.to_upstream_bytes += u64::from(head.to_upstream_bytes);
+        self.to_client_bytes += u64::from(head.to_client_bytes);
+        match body {
+            Body::SessionOpen(open) => self.open(open),
+            Body::SessionClose(close) => {
+                self.closed_unix_ms = Some(files::unix_ms(head));
+                self.close_reason = Some(close.reason.to_string());
+            }
+            Body::Request(request) => match request.verdict {
+                Verdict::Allow => self.allowed += 1,
+                Verdict::Deny => self.denied += 1,
+                Verdict::Hold => self.held += 1,
+            },
+            Body::Hold(_)
+            | Body::Release(_)
+            | Body::Response(_)
+            | Body::Upload(_)
+            | Body::MaskLedger(_)
+            | Body::Outcome(_)
+            | Body::Mint(_)
+            | Body::Gap(_)
+            | Body::Admin(_) => {}
+        }
+    }
+
+    fn open(&mut self, open: &Open<'_>) {
+        let owned = |text: &Option<std::borrow::Cow<'_, str>>| text.as_ref().map(|text| text.to_string());
+        self.protocol = open.protocol.to_string();
+        self.issuer = open.identity.issuer.to_string();
+        self.subject = open.identity.subject.to_string();
+        self.groups = open.identity.groups.to_vec();
+        self.run = owned(&open.identity.run);
+        self.purpose = owned(&open.purpose);
+        self.application = owned(&open.application);
+        self.connection = open.connection.to_string();
+        self.role = open.role.to_string();
+        self.client_address = open.client_address.to_string();
+        self.upstream_address = open.upstream_address.to_string();
+        self.node = open.node.to_string();
+    }
+
+    pub(super) fn passes(&self, filter: &SessionFilter) -> bool {
+        let is =
+            |wanted: &Option<String>, found: &str| wanted.as_deref().is_none_or(|wanted| wanted == found);
+        is(&filter.subject, &self.subject)
+            && is(&filter.connection, &self.connection)
+            && is(&filter.role, &self.role)
+    }
+
+    fn state(&self) -> String {
+        self.close_reason.clone().unwrap_or_else(|| "open".into())
+    }
+}
+
+pub(super) fn list(dir: &Path, filter: &SessionFilter, json: bool) -> Result<()> {
+    let mut sessions = read(dir)?;
+    sessions.retain(|session| session.passes(filter));
+    if json {
+        println!("{}", serde_json::to_string_pretty(&sessions)?);
+        return Ok(());
+    }
+    let row = |one: &Summary| {
+        vec![
+            one.session.to_string(),
+            table::time(one.opened_unix_ms),
+            one.protocol.clone(),
+            one.subject.clone(),
+            format!("{}/{}", one.connection, one.role),
+            one.allowed.to_string(),
+            one.denied.to_string(),
+            one.held.to_string(),
+            one.to_client_bytes.to_string(),
+            table::short(&one.state(), 40),
+        ]
+    };
+    let rows: Vec<Vec<String>> = sessions.iter().map(row).collect();
+    let head = [
+        "SESSION",
+        "OPENED",
+        "PROTOCOL",
+        "SUBJECT",
+        "CONNECTION",
+        "ALLOWED",
+        "DENIED",
+        "HELD",
+        "BYTES",
+        "STATE",
+    ];
+    table::print(&head, &rows, "no recorded sessions");
+    Ok(())
+}
+
+pub(super) fn show(dir: &Path, session: SessionId, json: bool) -> Result<()> {
+    let Some(summary) = read(dir)?.into_iter().find(|summary| summary.session == session) else {
+        bail!("session {session} is not recorded here");
+    };
+    if json {
+        println!("{}", serde_json::to_string_pretty(&summary)?);
+        return Ok(());
+    }
+    let optional = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".into());
+    for (name, value) in [
+        ("session", summary.session.to_string()),
+        ("opened", table::time(summary.opened_unix_ms)),
+        ("closed", summary.closed_unix_ms.map_or_else(|| "-".into(), table::time)),
+        ("state", summary.state()),
+        ("protocol", summary.protocol.clone()),
+        ("subject", format!("{} ({})", summary.subject, summary.issuer)),
+        ("groups", summary.groups.join(", ")),
+        ("run", optional(&summary.run)),
+        ("purpose", optional(&summary.purpose)),
+        ("application", optional(&summary.application)),
+        ("target", format!("{}/{}", summary.connection, summary.role)),
+        ("client", summary.client_address.clone()),
+        ("upstream", summary.upstream_address.clone()),
+        ("node", summary.node.clone()),
+        (
+            "verdicts",
+            format!("{} allowed, {} denied, {} held", summary.allowed, summary.denied, summary.held),
+        ),
+        (
+            "bytes",
+            format!(
+                "{} to the upstream, {} to the client",
+                summary.to_upstream_bytes, summary.to_client_bytes
+            ),
+        ),
+        ("events", summary.events.to_string()),
+    ] {
+        println!("{name:<12} {}", table::plain(&value));
+    }
+    Ok(())
+}

@@ -1,0 +1,164 @@
+//! `sessions replay`: what the client sent, what was decided, and what it saw, in order.
+
+use std::path::Path;
+
+use anyhow::{Result, bail};
+use weir_segment::{Body, Head, Open, Request, SessionId, Verdict};
+
+use super::export::released;
+use super::{files, http, postgres};
+use crate::table;
+
+/// Reads one protocol's answers.
+enum Answers {
+    Http(http::Transcript),
+    Postgres(postgres::Transcript),
+    /// Before the session's opening is seen, and protocols without a reader: bytes are counted, not shown.
+    Unread(u64),
+}
+
+pub(super) fn run(dir: &Path, session: SessionId) -> Result<()> {
+    let mut replay = Replay { answers: Answers::Unread(0), events: 0 };
+    files::walk(dir, |head, body| {
+        if head.session == session {
+            replay.event(head, body);
+        }
+        Ok(())
+    })?;
+    if replay.events == 0 {
+        bail!("session {session} is not recorded here");
+    }
+    replay.flush();
+    Ok(())
+}
+
+struct Replay {
+    answers: Answers,
+    events: u64,
+}
+
+impl Replay {
+    fn event(&mut self, head: &Head, body: &Body<'_>) {
+        self.events += 1;
+        let at = table::time(files::unix_ms(head));
+        match body {
+            Body::SessionOpen(open) => self.open(&at, head, open),
+            Body::Request(request) => self.request(&at, request),
+            Body::Response(response) => self.response(&response.bytes),
+            Body::Upload(upload) => {
+                let text = String::from_utf8_lossy(&upload.bytes);
+                println!("{at}  >> {} bytes of data", upload.original_bytes);
+                println!("{}", indent(&table::plain_lines(text.trim_end())));
+            }
+            Body::Hold(hold) => println!("{at}  -- held as {} by rule {}", hold.hold, hold.rule),
+            Body::Release(release) => {
+                let by = release.approvers.join(", ");
+                let by = if by.is_empty() { String::new() } else { format!(" by {by}") };
+                let reason =
+                    if release.reason.is_empty() { String::new() } else { format!(": {}", release.reason) };
+                let line = format!("{} {}{by}{reason}", release.hold, released(release.outcome));
+                println!("{at}  -- {}", table::plain(&line));
+            }
+            Body::MaskLedger(ledger) => {
+                println!("{at}  -- masked {}", table::plain(&String::from_utf8_lossy(&ledger.json)));
+            }
+            Body::SessionClose(close) => {
+                self.flush();
+                println!("{at}  == session closed: {}", table::plain(&close.reason));
+            }
+            Body::Gap(gap) => println!("{at}  !! gap in the record: {}", table::plain(&gap.reason)),
+            Body::Admin(admin) => {
+                println!("{at}  -- {}", table::plain(&String::from_utf8_lossy(&admin.json)));
+            }
+            Body::Mint(mint) => {
+                println!("{at}  -- credential {} {}", mint.credential, table::plain(&mint.id))
+            }
+            Body::Outcome(_) => {}
+        }
+    }
+
+    fn open(&mut self, at: &str, head: &Head, open: &Open<'_>) {
+        let who = &open.identity;
+        let line = format!(
+            "session {}: {} ({}) as {}/{} over {} from {}",
+            head.session,
+            who.subject,
+            who.issuer,
+            open.connection,
+            open.role,
+            open.protocol,
+            open.client_address
+        );
+        println!("{at}  == {}", table::plain(&line));
+        if let Some(purpose) = &open.purpose {
+            println!("{at}  == purpose: {}", table::plain(purpose));
+        }
+        self.answers = match &*open.protocol {
+            "postgres" => Answers::Postgres(postgres::Transcript::default()),
+            "http" => Answers::Http(http::Transcript::default()),
+            _ => Answers::Unread(0),
+        };
+    }
+
+    fn request(&mut self, at: &str, request: &Request<'_>) {
+        self.flush();
+        let text = String::from_utf8_lossy(&request.text);
+        println!("{at}  > {}", indent_rest(&table::plain_lines(text.trim_end())));
+        if request.bind_count > 0 {
+            println!("{}", indent(&format!("with {}", postgres::binds(request.bind_count, &request.binds))));
+        }
+        let verdict = match request.verdict {
+            Verdict::Allow => "allowed",
+            Verdict::Deny => "DENIED",
+            Verdict::Hold => "HELD",
+        };
+        let rule = if request.rule.is_empty() {
+            String::new()
+        } else {
+            format!(" by rule {}: {}", request.rule, request.message)
+        };
+        println!("{at}  -- {verdict}{}", table::plain(&rule));
+        for noted in request.noted.iter() {
+            println!("{at}  -- noted by rule {}", table::plain(&noted.rule));
+        }
+    }
+
+    fn response(&mut self, bytes: &[u8]) {
+        let lines = match &mut self.answers {
+            Answers::Http(transcript) => transcript.read(bytes),
+            Answers::Postgres(transcript) => transcript.read(bytes),
+            Answers::Unread(count) => {
+                *count += bytes.len() as u64;
+                return;
+            }
+        };
+        print(&lines);
+    }
+
+    /// What a transcript kept back in case more of it followed.
+    fn flush(&mut self) {
+        match &mut self.answers {
+            Answers::Http(transcript) => print(&transcript.flush()),
+            Answers::Postgres(transcript) => print(&transcript.flush()),
+            Answers::Unread(0) => {}
+            Answers::Unread(count) => {
+                println!("    ({count} bytes of an answer that this program cannot read)");
+                *count = 0;
+            }
+        }
+    }
+}
+
+fn print(lines: &[String]) {
+    for line in lines {
+        println!("    {line}");
+    }
+}
+
+fn indent(text: &str) -> String {
+    format!("    {}", indent_rest(text))
+}
+
+fn indent_rest(text: &str) -> String {
+    text.replace('\n', "\n    ")
+}
