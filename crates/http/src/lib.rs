@@ -23,3 +23,4 @@ mod upload;
 pub use error::Error;
 pub use limits::{Limits, RequestBodies, Settings};
 pub use machine::HttpMachine;
+pub use target::read_target;

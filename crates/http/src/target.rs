@@ -83,6 +83,17 @@ impl Target {
     }
 }
 
+/// Path and query as rules see them, for whoever asks about a target without a connection: rule samples, `explain`.
+///
+/// # Errors
+/// The machine would refuse it, for the reason given.
+pub fn read_target(target: &str) -> Result<(String, Option<String>), &'static str> {
+    let mut read = Target::default();
+    read.read(target).map_err(|refusal| refusal.message)?;
+    let query = read.query().map(str::to_owned);
+    Ok((read.path, query))
+}
+
 #[derive(Clone, Copy)]
 enum PathByte {
     Plain(u8),
