@@ -44,7 +44,9 @@ impl HttpMachine {
             Ok(Collected::Complete(len)) => len,
             Err(bad) => return self.refuse(head_refusal(bad), out),
         };
-        if let Err(refusal) = self.request.read(self.collected.bytes(), limits) {
+        let read = self.request.read(self.collected.bytes(), limits);
+        self.collected.clear();
+        if let Err(refusal) = read {
             return self.refuse(refusal, out);
         }
         if self.request.token.is_empty() {
