@@ -8,7 +8,7 @@ use std::sync::atomic::{Ordering, fence};
 
 use crate::Error;
 use crate::hand_over::{Description, Offer};
-use crate::layout::{GRAIN, RECORD_HEADER_LEN, RECORD_MARK, Sequence, Word, record_span};
+use crate::layout::{GRAIN, Pressure, RECORD_HEADER_LEN, RECORD_MARK, Sequence, Word, record_span};
 use crate::mapping::Mapping;
 use crate::wake::{self, Bells};
 
@@ -137,10 +137,23 @@ impl Consumer {
         self.bells.consumer.as_fd()
     }
 
-    /// The ring's memory and the producer's eventfd, to park in a descriptor store.
+    /// Memory, the producer's eventfd and the consumer's, to park in a descriptor store.
     #[must_use]
     pub fn descriptors(&self) -> [BorrowedFd<'_>; 3] {
         [self.mapping.memfd(), self.bells.producer.as_fd(), self.bells.consumer.as_fd()]
+    }
+
+    /// True when `offer` is this very memory, handed over again.
+    #[must_use]
+    pub fn is_offered_by(&self, offer: &Offer) -> bool {
+        let name = |fd| rustix::fs::fstat(fd).map(|stat| (stat.st_dev, stat.st_ino)).ok();
+        let ours = name(self.mapping.memfd());
+        ours.is_some() && ours == name(offer.memfd.as_fd())
+    }
+
+    /// Tells the producer how the disk is.
+    pub fn set_pressure(&self, pressure: Pressure) {
+        self.mapping.word(Word::Pressure).store(pressure.code(), Ordering::Relaxed);
     }
 
     /// Bytes of records that the ring can hold.

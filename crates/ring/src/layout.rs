@@ -14,6 +14,7 @@
 //! | 512 | 8 | `nap`: whether the consumer is awake, dozing, asleep, or done with this ring | consumer |
 //! | 640 | 8 | `wanted`: highest sequence whose durability somebody waits for | producer |
 //! | 768 | 8 | `space_wanted`: 1 while the producer waits for space | both |
+//! | 896 | 8 | `pressure`: how the recorder's disk is: 0 ok, 1 low, 2 critical, 3 failed | consumer |
 //!
 //! A position counts bytes since the ring was made and never wraps; its place in the file is `position % capacity`. A
 //! record is 16 bytes (length u32, mark u32, sequence u64) and its payload, padded to 16. Little-endian.
@@ -52,6 +53,7 @@ pub(crate) enum Word {
     Nap = 512,
     Wanted = 640,
     SpaceWanted = 768,
+    Pressure = 896,
 }
 
 /// Place of a record in its ring: the first is 1, without holes; 0 is "none yet".
@@ -67,4 +69,38 @@ impl fmt::Display for Sequence {
 /// Bytes a record with `len` bytes of payload takes up in the ring. `None`: more than a ring can address.
 pub(crate) fn record_span(len: usize) -> Option<usize> {
     len.checked_add(RECORD_HEADER_LEN)?.checked_next_multiple_of(GRAIN)
+}
+
+/// How the recorder's disk is: what the producing process may still begin.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Pressure {
+    #[default]
+    Ok,
+    /// Begin no new recorded session.
+    Low,
+    /// End sessions in order, while their closing records still fit.
+    Critical,
+    /// Nothing will be acknowledged any more.
+    Failed,
+}
+
+impl Pressure {
+    pub(crate) const fn code(self) -> u64 {
+        match self {
+            Self::Ok => 0,
+            Self::Low => 1,
+            Self::Critical => 2,
+            Self::Failed => 3,
+        }
+    }
+
+    /// What is not known counts as the worst.
+    pub(crate) const fn from_code(code: u64) -> Self {
+        match code {
+            0 => Self::Ok,
+            1 => Self::Low,
+            2 => Self::Critical,
+            _ => Self::Failed,
+        }
+    }
 }

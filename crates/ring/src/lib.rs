@@ -19,5 +19,5 @@ mod wake;
 pub use consumer::{Consumer, Flow, Nap, Record};
 pub use error::{Error, PushError};
 pub use hand_over::{Answer, Description, Handle, Link, Listener, Offer};
-pub use layout::{DEFAULT_CAPACITY_BYTES, MIN_CAPACITY_BYTES, RECORD_HEADER_LEN, Sequence};
+pub use layout::{DEFAULT_CAPACITY_BYTES, MIN_CAPACITY_BYTES, Pressure, RECORD_HEADER_LEN, Sequence};
 pub use producer::Producer;

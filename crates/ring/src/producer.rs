@@ -9,7 +9,7 @@ use std::sync::atomic::{Ordering, fence};
 
 use crate::consumer::Nap;
 use crate::hand_over::{Description, Handle};
-use crate::layout::{GRAIN, RECORD_HEADER_LEN, RECORD_MARK, Sequence, Word, record_span};
+use crate::layout::{GRAIN, Pressure, RECORD_HEADER_LEN, RECORD_MARK, Sequence, Word, record_span};
 use crate::mapping::Mapping;
 use crate::wake::{self, Bells};
 use crate::{Error, PushError};
@@ -196,6 +196,12 @@ impl Producer {
     /// The consumer's: `written` is not a place in this ring.
     pub fn used_bytes(&self) -> Result<usize, Error> {
         Ok((self.head - self.read_written()?) as usize)
+    }
+
+    /// How the recorder's disk is.
+    #[must_use]
+    pub fn pressure(&self) -> Pressure {
+        Pressure::from_code(self.mapping.word(Word::Pressure).load(Ordering::Relaxed))
     }
 
     /// Pairs with the fence of `Consumer::nap`: either we see its nap, or it sees our word.

@@ -1,4 +1,6 @@
-//! Everything that can go wrong here, each with whose fault it is in its text.
+//! Everything that can go wrong here, each with whose fault it is.
+
+use crate::frame::Damage;
 
 /// Why events or segments could not be written or read.
 #[derive(Debug, thiserror::Error)]
@@ -10,16 +12,49 @@ pub enum Error {
     /// The caller's fault: longer than any reader accepts.
     #[error("an event of {len} bytes is longer than the format's maximum of {max}")]
     TooLong { len: usize, max: usize },
+    /// The producer's fault: less than a head.
+    #[error("an event of {len} bytes is shorter than its head")]
+    Short { len: usize },
     /// The caller's fault: not 26 digits of Crockford base 32.
     #[error("a session id is 26 digits of Crockford base 32")]
     SessionId,
+    /// The operator's fault.
+    #[error("the signing key is not an Ed25519 key in PKCS#8")]
+    SigningKey,
+    /// The caller's fault: a frame without an event has no body.
+    #[error("the frame holds no event")]
+    NotAnEvent,
+    /// The caller's fault, or an event of another segment.
+    #[error("the segment has no such event")]
+    NoSuchEvent,
     /// The writer's fault: bytes that are no event of that kind and version.
     #[error("event body of kind {kind} version {version} is malformed")]
     Body { kind: u8, version: u8 },
     /// This program is older than the recording.
     #[error("event kind {kind} version {version} is not known to this version of Weir")]
     Unknown { kind: u8, version: u8 },
-    /// The writer's fault: less than a head.
-    #[error("an event of {len} bytes is shorter than its head")]
-    Short { len: usize },
+    /// The input's fault.
+    #[error("the file is not a Weir segment")]
+    NotASegment,
+    /// This program is older than the recording.
+    #[error("segment format version {version} is not known to this version of Weir")]
+    FormatVersion { version: u16 },
+    /// The input's fault.
+    #[error("the segment's header is damaged: {0}")]
+    Header(&'static str),
+    /// The input's fault.
+    #[error("the segment is damaged at byte {offset}: {damage}")]
+    Frame { offset: u64, damage: Damage },
+    /// The input's fault.
+    #[error("the segment's index is damaged: {0}")]
+    Index(&'static str),
+    /// The input's fault.
+    #[error("the segment's seal is not usable: {0}")]
+    Seal(&'static str),
+    /// The input's fault.
+    #[error("the proof does not hold: {0}")]
+    Proof(&'static str),
+    /// The kernel's answer.
+    #[error("cannot read the segment: {0}")]
+    Io(#[from] std::io::Error),
 }

@@ -2,19 +2,46 @@
 //!
 //! This crate opens no file, asks no clock and draws no random number: it works on bytes, on `Read`/`Seek` values and
 //! on arguments. Input of the reading half is hostile: lengths are checked before use, memory is bounded, nothing panics.
+//!
+//! A segment is a header (`header.rs`), frames (`frame.rs`) of events (`event.rs`, `body.rs`) and padding, index frames
+//! (`index.rs`) and the seal (`seal.rs`). Hashes are in `hash.rs`, the tree in `merkle.rs`. Each file has the table of
+//! the bytes it lays out.
 #![forbid(unsafe_code)]
 
 mod body;
+mod builder;
 mod error;
 mod event;
+mod frame;
+mod hash;
+mod header;
 mod id;
+mod index;
+mod ledger;
+mod merkle;
+mod proof;
+mod reader;
+mod recover;
+mod seal;
+mod verify;
 mod view;
 
 pub use body::{
     Admin, Body, Close, Effect, Gap, HoldOpened, Identity, Kind, MaskLedger, Mint, NotedRule, Open, Outcome,
     Release, Released, Request, Response, Upload, Verdict,
 };
+pub use builder::{Batch, Builder, Sealed, recorder_event};
 pub use error::Error;
 pub use event::{Direction, Event, HEAD_LEN, Head, MAX_EVENT_LEN};
+pub use frame::{Damage, FrameType};
+pub use hash::Digest;
+pub use header::{HEADER_LEN, Header};
 pub use id::{RingId, Sequence, SessionId};
+pub use index::{Block, Index, Intent, RingEntry, SessionEntry};
+pub use ledger::Carry;
+pub use proof::{Proof, Proven, prove};
+pub use reader::{Frame, Reader};
+pub use recover::{Recovered, recover};
+pub use seal::{Seal, SigningKey, Statement};
+pub use verify::{Fault, Finding, Report, Verifier};
 pub use view::decode;

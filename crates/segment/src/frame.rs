@@ -1,0 +1,145 @@
+//! The frame: what every byte of a segment after its header belongs to. Little-endian.
+//!
+//! | at | bytes | what |
+//! |---|---|---|
+//! | 0 | 2 | `WF` |
+//! | 2 | 1 | type: 1 event, 2 padding, 3 index, 4 seal |
+//! | 3 | 1 | flags: bit 0 payload compressed by zstd, bit 1 payload encrypted; no other may be set |
+//! | 4 | 4 | CRC-32C over the whole frame but these 4 bytes: header, payload and padding |
+//! | 8 | 4 | stored length of the payload |
+//! | 12 | 4 | length of the payload as the producer wrote it |
+//! | 16 | 32 | leaf hash; zero unless an event |
+//! | 48 | 80 | the event's head (`event.rs`); zero unless an event |
+//! | 128 | n | payload, then zeros up to a multiple of 16 |
+//!
+//! Padding frames have zeros for their payload; they fill a commit up to a disk block, so that no later commit rewrites
+//! a block that was acknowledged. Today's writer sets no flag; today's reader refuses both.
+
+use crate::Error;
+use crate::event::{HEAD_LEN, MAX_EVENT_LEN};
+use crate::hash::{Digest, LEAF_PREFIX_LEN};
+
+/// Bytes before a frame's payload.
+pub(crate) const FRAME_HEADER_LEN: usize = LEAF_PREFIX_LEN + HEAD_LEN;
+pub(crate) const GRAIN: usize = 16;
+const MARK: [u8; 2] = *b"WF";
+const CRC_AT: usize = 4;
+const AFTER_CRC: usize = 8;
+/// No payload is longer, stored or not.
+pub(crate) const MAX_PAYLOAD_LEN: usize = MAX_EVENT_LEN;
+
+/// What a frame holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum FrameType {
+    Event = 1,
+    Padding = 2,
+    Index = 3,
+    Seal = 4,
+}
+
+impl FrameType {
+    const fn from_code(code: u8) -> Option<Self> {
+        match code {
+            1 => Some(Self::Event),
+            2 => Some(Self::Padding),
+            3 => Some(Self::Index),
+            4 => Some(Self::Seal),
+            _ => None,
+        }
+    }
+}
+
+/// The part of a frame's header before the event's head, decoded and checked, except for the CRC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Prefix {
+    pub(crate) frame: FrameType,
+    pub(crate) crc: u32,
+    pub(crate) payload_len: usize,
+    pub(crate) leaf: Digest,
+}
+
+/// What is wrong with a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Damage {
+    #[error("no frame begins here")]
+    Mark,
+    #[error("the frame's checksum does not match its bytes")]
+    Checksum,
+    #[error("the frame's length is impossible")]
+    Length,
+    #[error("the frame's type or flags are not known to this version of Weir")]
+    Unknown,
+    #[error("the file ends inside a frame")]
+    Cut,
+    #[error("bytes that must be zero are not")]
+    NotZero,
+}
+
+impl Prefix {
+    pub(crate) fn read(bytes: &[u8; FRAME_HEADER_LEN]) -> Result<Self, Damage> {
+        let mut rest = bytes.as_slice();
+        let [mark_0, mark_1, code, flags] = crate::event::take(&mut rest);
+        if [mark_0, mark_1] != MARK {
+            return Err(Damage::Mark);
+        }
+        let crc = u32::from_le_bytes(crate::event::take(&mut rest));
+        let stored = u32::from_le_bytes(crate::event::take(&mut rest)) as usize;
+        let plain = u32::from_le_bytes(crate::event::take(&mut rest)) as usize;
+        let leaf = Digest(crate::event::take(&mut rest));
+        if stored > MAX_PAYLOAD_LEN || plain != stored {
+            return Err(Damage::Length);
+        }
+        let frame = FrameType::from_code(code).filter(|_| flags == 0).ok_or(Damage::Unknown)?;
+        Ok(Self { frame, crc, payload_len: stored, leaf })
+    }
+}
+
+/// Bytes of a whole frame with `payload_len` bytes of payload.
+pub(crate) const fn frame_len(payload_len: usize) -> usize {
+    (FRAME_HEADER_LEN + payload_len).next_multiple_of(GRAIN)
+}
+
+/// Writes the prefix over the first 48 bytes of `frame`, checksum included: the last thing done to it.
+pub(crate) fn finish(
+    frame: &mut [u8],
+    kind: FrameType,
+    payload_len: usize,
+    leaf: &Digest,
+) -> Result<(), Error> {
+    let too_long = Error::TooLong { len: payload_len, max: MAX_PAYLOAD_LEN };
+    let stored = u32::try_from(payload_len).map_err(|_| too_long)?.to_le_bytes();
+    let room = frame.len();
+    let Some((prefix, _)) = frame.split_first_chunk_mut::<LEAF_PREFIX_LEN>() else {
+        return Err(Error::NoRoom { room });
+    };
+    let mut out = prefix.as_mut_slice();
+    let [mark_0, mark_1] = MARK;
+    crate::event::put(&mut out, &[mark_0, mark_1, kind as u8, 0, 0, 0, 0, 0]);
+    crate::event::put(&mut out, &stored);
+    crate::event::put(&mut out, &stored);
+    crate::event::put(&mut out, &leaf.0);
+    let crc = checksum(frame).to_le_bytes();
+    if let Some(place) = frame.get_mut(CRC_AT..AFTER_CRC) {
+        place.copy_from_slice(&crc);
+    }
+    Ok(())
+}
+
+/// CRC-32C of a whole frame, skipping the field it is stored in.
+pub(crate) fn checksum(frame: &[u8]) -> u32 {
+    let before = crc32c::crc32c(frame.get(..CRC_AT).unwrap_or_default());
+    crc32c::crc32c_append(before, frame.get(AFTER_CRC..).unwrap_or_default())
+}
+
+/// Length of the payload of a padding frame that brings `len` to a multiple of `block`; `None`: it is one already.
+pub(crate) fn padding_payload(len: u64, block: u64) -> Option<usize> {
+    let missing = len.next_multiple_of(block) - len;
+    if missing == 0 {
+        return None;
+    }
+    let header = FRAME_HEADER_LEN as u64;
+    let whole = if missing < header { missing + block.max(header) } else { missing };
+    usize::try_from(whole - header).ok()
+}

@@ -1,0 +1,270 @@
+//! The index: tables between the last event and the seal, so that a reader need not walk the file. Little-endian.
+//!
+//! Each index frame's payload is one piece of one table: `table` u32, `count` u32, then `count` entries.
+//!
+//! | table | entry | fields |
+//! |---|---|---|
+//! | 1 blocks | 32 | offset u64, index of its first event u64, earliest wall clock i64, latest wall clock i64 |
+//! | 2 rings | 32 | ring u64, first sequence in this segment u64 (0: none), last sequence ever u64, events here u64 |
+//! | 3 sessions | 64 | session 16, ring u64, offset of its first event here u64 (0: none), events here u64, bytes to the upstream here u64, bytes to the client here u64, flags u32, zero u32 |
+//! | 4 intents | 32 | session 16, ordinal u64, lane u32, zero u32 |
+//!
+//! Session flags: bit 0 opened here, bit 1 closed here, bit 2 still open at the end. Rings and open sessions are listed
+//! even when nothing of them is in this segment: together with the segment after it, the last sealed segment tells a
+//! restarted recorder where every ring and session stood. Intents are allowed requests without an outcome yet.
+
+use crate::event::{put, take};
+use crate::{Error, RingId, Sequence, SessionId};
+
+/// Most bytes of one index frame's payload.
+const PIECE_LEN: usize = 1 << 20;
+const PIECE_HEADER_LEN: usize = 8;
+
+/// Where about 64 KiB of events begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Block {
+    pub offset: u64,
+    pub first_event: u64,
+    pub earliest_unix_us: i64,
+    pub latest_unix_us: i64,
+}
+
+/// What the segment knows of one ring.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RingEntry {
+    pub ring: RingId,
+    /// 0: nothing of this ring here.
+    pub first: Sequence,
+    /// Last recorded so far, in this segment or an earlier one.
+    pub last: Sequence,
+    pub events: u64,
+}
+
+/// What the segment knows of one session.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SessionEntry {
+    pub session: SessionId,
+    pub ring: RingId,
+    /// 0: nothing of this session here.
+    pub first_offset: u64,
+    pub events: u64,
+    pub to_upstream_bytes: u64,
+    pub to_client_bytes: u64,
+    pub opened_here: bool,
+    pub closed_here: bool,
+    pub open_at_end: bool,
+}
+
+/// An allowed request that has no outcome yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Intent {
+    pub session: SessionId,
+    pub ordinal: u64,
+    pub lane: u32,
+}
+
+/// All tables of one segment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Index {
+    pub blocks: Vec<Block>,
+    pub rings: Vec<RingEntry>,
+    pub sessions: Vec<SessionEntry>,
+    pub intents: Vec<Intent>,
+}
+
+trait Entry: Sized {
+    const TABLE: u32;
+    const LEN: usize;
+    fn write(&self, out: &mut &mut [u8]);
+    fn read(bytes: &mut &[u8]) -> Self;
+}
+
+impl Entry for Block {
+    const TABLE: u32 = 1;
+    const LEN: usize = 32;
+
+    fn write(&self, out: &mut &mut [u8]) {
+        put(out, &self.offset.to_le_bytes());
+        put(out, &self.first_event.to_le_bytes());
+        put(out, &self.earliest_unix_us.to_le_bytes());
+        put(out, &self.latest_unix_us.to_le_bytes());
+    }
+
+    fn read(bytes: &mut &[u8]) -> Self {
+        Self {
+            offset: u64::from_le_bytes(take(bytes)),
+            first_event: u64::from_le_bytes(take(bytes)),
+            earliest_unix_us: i64::from_le_bytes(take(bytes)),
+            latest_unix_us: i64::from_le_bytes(take(bytes)),
+        }
+    }
+}
+
+impl Entry for RingEntry {
+    const TABLE: u32 = 2;
+    const LEN: usize = 32;
+
+    fn write(&self, out: &mut &mut [u8]) {
+        put(out, &self.ring.0.to_le_bytes());
+        put(out, &self.first.0.to_le_bytes());
+        put(out, &self.last.0.to_le_bytes());
+        put(out, &self.events.to_le_bytes());
+    }
+
+    fn read(bytes: &mut &[u8]) -> Self {
+        Self {
+            ring: RingId(u64::from_le_bytes(take(bytes))),
+            first: Sequence(u64::from_le_bytes(take(bytes))),
+            last: Sequence(u64::from_le_bytes(take(bytes))),
+            events: u64::from_le_bytes(take(bytes)),
+        }
+    }
+}
+
+impl Entry for SessionEntry {
+    const TABLE: u32 = 3;
+    const LEN: usize = 64;
+
+    fn write(&self, out: &mut &mut [u8]) {
+        let flags = [self.opened_here, self.closed_here, self.open_at_end];
+        let flags = flags.iter().zip(0..).fold(0, |bits, (&flag, bit)| bits | (u32::from(flag) << bit));
+        put(out, &self.session.0.to_le_bytes());
+        put(out, &self.ring.0.to_le_bytes());
+        put(out, &self.first_offset.to_le_bytes());
+        put(out, &self.events.to_le_bytes());
+        put(out, &self.to_upstream_bytes.to_le_bytes());
+        put(out, &self.to_client_bytes.to_le_bytes());
+        put(out, &flags.to_le_bytes());
+        put(out, &[0; 4]);
+    }
+
+    fn read(bytes: &mut &[u8]) -> Self {
+        let mut entry = Self {
+            session: SessionId(u128::from_le_bytes(take(bytes))),
+            ring: RingId(u64::from_le_bytes(take(bytes))),
+            first_offset: u64::from_le_bytes(take(bytes)),
+            events: u64::from_le_bytes(take(bytes)),
+            to_upstream_bytes: u64::from_le_bytes(take(bytes)),
+            to_client_bytes: u64::from_le_bytes(take(bytes)),
+            ..Self::default()
+        };
+        let flags = u32::from_le_bytes(take(bytes));
+        let _zero: [u8; 4] = take(bytes);
+        entry.opened_here = flags & 1 != 0;
+        entry.closed_here = flags & 2 != 0;
+        entry.open_at_end = flags & 4 != 0;
+        entry
+    }
+}
+
+impl Entry for Intent {
+    const TABLE: u32 = 4;
+    const LEN: usize = 32;
+
+    fn write(&self, out: &mut &mut [u8]) {
+        put(out, &self.session.0.to_le_bytes());
+        put(out, &self.ordinal.to_le_bytes());
+        put(out, &self.lane.to_le_bytes());
+        put(out, &[0; 4]);
+    }
+
+    fn read(bytes: &mut &[u8]) -> Self {
+        let entry = Self {
+            session: SessionId(u128::from_le_bytes(take(bytes))),
+            ordinal: u64::from_le_bytes(take(bytes)),
+            lane: u32::from_le_bytes(take(bytes)),
+        };
+        let _zero: [u8; 4] = take(bytes);
+        entry
+    }
+}
+
+impl Index {
+    /// Hands out the payload of each index frame in order.
+    ///
+    /// # Errors
+    /// What `emit` answers.
+    pub(crate) fn write<E>(&self, mut emit: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+        write_table(&self.blocks, &mut emit)?;
+        write_table(&self.rings, &mut emit)?;
+        write_table(&self.sessions, &mut emit)?;
+        write_table(&self.intents, &mut emit)
+    }
+
+    /// Adds the piece in one index frame's payload.
+    ///
+    /// # Errors
+    /// The recording's: not a piece of a table that this version knows.
+    pub(crate) fn read_piece(&mut self, payload: &[u8]) -> Result<(), Error> {
+        let mut rest = payload;
+        let table = u32::from_le_bytes(take(&mut rest));
+        let count = u32::from_le_bytes(take(&mut rest)) as usize;
+        match table {
+            Block::TABLE => read_table(&mut self.blocks, count, rest),
+            RingEntry::TABLE => read_table(&mut self.rings, count, rest),
+            SessionEntry::TABLE => read_table(&mut self.sessions, count, rest),
+            Intent::TABLE => read_table(&mut self.intents, count, rest),
+            _ => Err(Error::Index("a table is not known to this version of Weir")),
+        }
+    }
+}
+
+fn write_table<T: Entry, E>(entries: &[T], emit: &mut impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+    for piece in entries.chunks((PIECE_LEN - PIECE_HEADER_LEN) / T::LEN) {
+        let mut payload = vec![0; PIECE_HEADER_LEN + piece.len() * T::LEN];
+        let mut out = payload.as_mut_slice();
+        put(&mut out, &T::TABLE.to_le_bytes());
+        put(&mut out, &(piece.len() as u32).to_le_bytes());
+        piece.iter().for_each(|entry| entry.write(&mut out));
+        emit(&payload)?;
+    }
+    Ok(())
+}
+
+fn read_table<T: Entry>(entries: &mut Vec<T>, count: usize, mut bytes: &[u8]) -> Result<(), Error> {
+    if count.checked_mul(T::LEN) != Some(bytes.len()) {
+        return Err(Error::Index("a table's length does not match its count"));
+    }
+    entries.extend((0..count).map(|_| T::read(&mut bytes)));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_index_of_several_frames_reads_back_as_it_was() {
+        let index = Index {
+            blocks: (0..40_000)
+                .map(|n| Block { offset: n, first_event: n, earliest_unix_us: -1, latest_unix_us: 1 })
+                .collect(),
+            rings: vec![RingEntry { ring: RingId(7), first: Sequence(2), last: Sequence(9), events: 8 }],
+            sessions: vec![SessionEntry {
+                session: SessionId(3),
+                ring: RingId(7),
+                first_offset: 4096,
+                events: 8,
+                to_upstream_bytes: 1,
+                to_client_bytes: 2,
+                opened_here: true,
+                closed_here: false,
+                open_at_end: true,
+            }],
+            intents: vec![Intent { session: SessionId(3), ordinal: 12, lane: 1 }],
+        };
+        let (mut back, mut pieces) = (Index::default(), 0);
+        index
+            .write(|payload| {
+                pieces += 1;
+                assert!(payload.len() <= PIECE_LEN);
+                back.read_piece(payload)
+            })
+            .unwrap();
+        assert_eq!(back, index);
+        assert_eq!(pieces, 5);
+        for bad in [&[][..], &[9, 0, 0, 0, 0, 0, 0, 0], &[1, 0, 0, 0, 255, 255, 255, 255, 0]] {
+            assert!(back.read_piece(bad).is_err());
+        }
+    }
+}

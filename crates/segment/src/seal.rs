@@ -1,0 +1,172 @@
+//! The seal: the last frame of a segment, whose payload is a signed statement about all of it. Little-endian.
+//!
+//! | at | bytes | what |
+//! |---|---|---|
+//! | 0 | 16 | `WEIR SEAL v1` and zeros: what the signature is for |
+//! | 16 | 8 | number of the segment |
+//! | 24 | 16 | segment id |
+//! | 40 | 32 | header hash |
+//! | 72 | 32 | root of the tree over all leaves |
+//! | 104 | 8 | events |
+//! | 112 | 32 | index hash |
+//! | 144 | 32 | zero; kept for a digest of the stored bytes, for segments whose leaves only a key can check |
+//! | 176 | 8 | application bytes forwarded to upstreams, all events |
+//! | 184 | 8 | application bytes forwarded to clients, all events |
+//! | 192 | 8 | earliest wall clock of an event, microseconds since the Unix epoch |
+//! | 200 | 8 | latest wall clock of an event |
+//! | 208 | 8 | when it was sealed |
+//! | 216 | 8 | offset of the first index frame |
+//! | 224 | 8 | offset of the seal frame |
+//! | 232 | 32 | root of the segment before |
+//! | 264 | 4 | flags: bit 0 sealed after an unclean end |
+//! | 268 | 4 | zero |
+//! | 272 | 32 | Ed25519 public key |
+//! | 304 | 64 | Ed25519 signature over bytes 0..304 |
+
+use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
+
+use crate::Error;
+use crate::event::{put, take};
+use crate::frame::{FRAME_HEADER_LEN, frame_len};
+use crate::hash::Digest;
+
+const PURPOSE: [u8; 16] = *b"WEIR SEAL v1\0\0\0\0";
+/// Bytes of the statement, which the signature covers.
+pub(crate) const STATEMENT_LEN: usize = 304;
+pub(crate) const SEAL_PAYLOAD_LEN: usize = STATEMENT_LEN + 64;
+/// Bytes of the seal frame: the last of every sealed segment.
+pub(crate) const SEAL_FRAME_LEN: usize = frame_len(SEAL_PAYLOAD_LEN);
+const _: () = assert!(SEAL_FRAME_LEN == FRAME_HEADER_LEN + SEAL_PAYLOAD_LEN);
+
+/// A node's segment signing key.
+#[derive(Debug)]
+pub struct SigningKey(Ed25519KeyPair);
+
+impl SigningKey {
+    /// Reads a PKCS#8 Ed25519 key, with or without its public half.
+    ///
+    /// # Errors
+    /// The operator's: not such a key.
+    pub fn from_pkcs8(der: &[u8]) -> Result<Self, Error> {
+        Ed25519KeyPair::from_pkcs8_maybe_unchecked(der).map(Self).map_err(|_| Error::SigningKey)
+    }
+
+    #[must_use]
+    pub fn public_key(&self) -> [u8; 32] {
+        self.0.public_key().as_ref().try_into().unwrap_or_default()
+    }
+}
+
+/// What the seal states, decoded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Statement {
+    pub number: u64,
+    pub id: [u8; 16],
+    pub header: Digest,
+    pub root: Digest,
+    pub events: u64,
+    pub index: Digest,
+    pub to_upstream_bytes: u64,
+    pub to_client_bytes: u64,
+    /// Zero, as `latest`, for a segment without events.
+    pub earliest_unix_us: i64,
+    pub latest_unix_us: i64,
+    pub sealed_unix_us: i64,
+    pub index_offset: u64,
+    pub seal_offset: u64,
+    pub previous_root: Digest,
+    pub after_unclean_end: bool,
+    pub public_key: [u8; 32],
+}
+
+/// A statement as laid out, with its signature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seal {
+    pub statement: [u8; STATEMENT_LEN],
+    pub signature: [u8; 64],
+}
+
+impl Statement {
+    pub(crate) fn sign(&self, key: &SigningKey) -> Seal {
+        let mut statement = [0; STATEMENT_LEN];
+        let mut out = statement.as_mut_slice();
+        put(&mut out, &PURPOSE);
+        put(&mut out, &self.number.to_le_bytes());
+        put(&mut out, &self.id);
+        put(&mut out, &self.header.0);
+        put(&mut out, &self.root.0);
+        put(&mut out, &self.events.to_le_bytes());
+        put(&mut out, &self.index.0);
+        put(&mut out, &[0; 32]);
+        put(&mut out, &self.to_upstream_bytes.to_le_bytes());
+        put(&mut out, &self.to_client_bytes.to_le_bytes());
+        put(&mut out, &self.earliest_unix_us.to_le_bytes());
+        put(&mut out, &self.latest_unix_us.to_le_bytes());
+        put(&mut out, &self.sealed_unix_us.to_le_bytes());
+        put(&mut out, &self.index_offset.to_le_bytes());
+        put(&mut out, &self.seal_offset.to_le_bytes());
+        put(&mut out, &self.previous_root.0);
+        put(&mut out, &u32::from(self.after_unclean_end).to_le_bytes());
+        put(&mut out, &[0; 4]);
+        put(&mut out, &self.public_key);
+        let signature = key.0.sign(&statement).as_ref().try_into().unwrap_or([0; 64]);
+        Seal { statement, signature }
+    }
+}
+
+impl Seal {
+    /// Splits a seal frame's payload.
+    ///
+    /// # Errors
+    /// The recording's: not the length of a seal.
+    pub fn read(payload: &[u8]) -> Result<Self, Error> {
+        let parts = payload.split_first_chunk::<STATEMENT_LEN>();
+        let parts = parts.and_then(|(statement, rest)| Some((statement, <[u8; 64]>::try_from(rest).ok()?)));
+        let (&statement, signature) = parts.ok_or(Error::Seal("it is not as long as a seal"))?;
+        Ok(Self { statement, signature })
+    }
+
+    /// What it states, checked against its own signature, whoever's that is: compare `public_key` with a trusted one.
+    ///
+    /// # Errors
+    /// The recording's: another version, or the signature does not match.
+    pub fn open(&self) -> Result<Statement, Error> {
+        let mut rest = self.statement.as_slice();
+        if take::<16>(&mut rest) != PURPOSE {
+            return Err(Error::Seal("it is not a seal of a version this Weir knows"));
+        }
+        let mut statement = Statement {
+            number: u64::from_le_bytes(take(&mut rest)),
+            id: take(&mut rest),
+            header: Digest(take(&mut rest)),
+            root: Digest(take(&mut rest)),
+            events: u64::from_le_bytes(take(&mut rest)),
+            index: Digest(take(&mut rest)),
+            ..Statement::default()
+        };
+        let _stored_digest: [u8; 32] = take(&mut rest);
+        statement.to_upstream_bytes = u64::from_le_bytes(take(&mut rest));
+        statement.to_client_bytes = u64::from_le_bytes(take(&mut rest));
+        statement.earliest_unix_us = i64::from_le_bytes(take(&mut rest));
+        statement.latest_unix_us = i64::from_le_bytes(take(&mut rest));
+        statement.sealed_unix_us = i64::from_le_bytes(take(&mut rest));
+        statement.index_offset = u64::from_le_bytes(take(&mut rest));
+        statement.seal_offset = u64::from_le_bytes(take(&mut rest));
+        statement.previous_root = Digest(take(&mut rest));
+        statement.after_unclean_end = u32::from_le_bytes(take(&mut rest)) & 1 != 0;
+        let _zero: [u8; 4] = take(&mut rest);
+        statement.public_key = take(&mut rest);
+        UnparsedPublicKey::new(&ED25519, statement.public_key)
+            .verify(&self.statement, &self.signature)
+            .map_err(|_| Error::Seal("its signature does not match what it states"))?;
+        Ok(statement)
+    }
+
+    pub(crate) fn payload(&self) -> [u8; SEAL_PAYLOAD_LEN] {
+        let mut payload = [0; SEAL_PAYLOAD_LEN];
+        let mut out = payload.as_mut_slice();
+        put(&mut out, &self.statement);
+        put(&mut out, &self.signature);
+        payload
+    }
+}

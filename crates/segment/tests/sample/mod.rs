@@ -1,0 +1,148 @@
+//! Small segments with known content, and the tools to bend them.
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
+
+use std::ops::Range;
+
+use weir_segment::{
+    Batch, Body, Builder, Carry, Close, Digest, Direction, Event, Header, Open, Outcome, Request, Response,
+    RingId, Sequence, SessionId, SigningKey, Verdict,
+};
+
+pub const RING: RingId = RingId::new(1_700_000_000_000, 3);
+
+fn key_from(seed: u8) -> SigningKey {
+    // RFC 8410's PKCS#8 v1 wrapping of a 32-byte Ed25519 seed.
+    let mut der =
+        vec![0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
+    der.extend_from_slice(&[seed; 32]);
+    SigningKey::from_pkcs8(&der).unwrap()
+}
+
+pub fn key() -> SigningKey {
+    key_from(1)
+}
+
+pub fn other_key() -> SigningKey {
+    key_from(2)
+}
+
+/// Compares without tying the two lifetimes together.
+pub fn is_body<'a>(found: &Body<'a>, sequence: u64) -> bool {
+    let expected: Body<'a> = body(sequence);
+    *found == expected
+}
+
+/// The body of event `sequence`: all kinds a session usually has.
+pub fn body<'a>(sequence: u64) -> Body<'a> {
+    match sequence % 4 {
+        1 => Body::Request(Request {
+            words: "select".into(),
+            text: b"select name from patients where id = 7".as_slice().into(),
+            facts: br#"{"relations":["patients"]}"#.as_slice().into(),
+            verdict: Verdict::Allow,
+            generation: sequence,
+            ..Request::default()
+        }),
+        2 => Body::Response(Response { bytes: vec![sequence as u8; sequence as usize * 3].into() }),
+        3 => Body::Outcome(Outcome { json: br#"{"tag":"SELECT 1"}"#.as_slice().into() }),
+        _ if sequence % 8 == 0 => Body::SessionClose(Close { reason: "client".into(), ..Close::default() }),
+        _ => Body::SessionOpen(Open { protocol: "postgres".into(), ..Open::default() }),
+    }
+}
+
+pub fn event(sequence: u64) -> Event<'static> {
+    Event {
+        session: SessionId::new(1_700_000_000_000, u128::from(sequence % 3)),
+        wall_unix_us: 1_700_000_000_000_000 + sequence as i64,
+        monotonic_ns: sequence,
+        to_upstream_bytes: 1,
+        to_client_bytes: sequence as u32 * 3,
+        ordinal: sequence / 4,
+        lane: 0,
+        direction: Direction::ToClient,
+        body: body(sequence),
+    }
+}
+
+pub struct Sample {
+    pub key: SigningKey,
+    pub salt: u8,
+    pub carry: Carry,
+    pub first: u64,
+}
+
+impl Default for Sample {
+    fn default() -> Self {
+        Self { key: key(), salt: 5, carry: Carry::default(), first: 1 }
+    }
+}
+
+impl Sample {
+    fn begin(&self, out: &mut Batch, count: u64) -> Builder {
+        let header = Header {
+            number: 0,
+            id: [self.salt; 16],
+            begun_unix_us: 1_700_000_000_000_000,
+            boot: [1; 16],
+            previous_root: Digest::default(),
+            public_key: self.key.public_key(),
+            salt_secret: [self.salt; 32],
+            node: "node-1".to_owned(),
+        };
+        let mut builder = Builder::begin(header, &self.carry, out);
+        for sequence in self.first..self.first + count {
+            let event = event(sequence);
+            let mut bytes = vec![0xaa; event.max_len()];
+            let len = event.write(&mut bytes).unwrap();
+            builder
+                .append(out, RING, Sequence(sequence), len, |room| room.copy_from_slice(&bytes[..len]))
+                .unwrap();
+        }
+        builder
+    }
+
+    pub fn open(&self, count: u64) -> Vec<u8> {
+        let mut out = Batch::new();
+        self.begin(&mut out, count);
+        out.to_vec()
+    }
+
+    pub fn build(&self, count: u64) -> (Vec<u8>, Carry) {
+        let mut out = Batch::new();
+        let mut builder = self.begin(&mut out, count);
+        builder.pad(&mut out, 512).unwrap();
+        let sealed = builder.seal(&mut out, &self.key, 1_700_000_001_000_000, |_| false).unwrap();
+        (out.to_vec(), sealed.carry)
+    }
+
+    pub fn list(segments: u64, events: u64) -> Vec<Vec<u8>> {
+        let mut sample = Self::default();
+        (0..segments)
+            .map(|_| {
+                let (bytes, carry) = sample.build(events);
+                sample = Self { carry, first: sample.first + events, ..Self::default() };
+                bytes
+            })
+            .collect()
+    }
+}
+
+/// Where the event frames are.
+pub fn frames(segment: &[u8]) -> Vec<Range<usize>> {
+    let (mut ranges, mut at) = (Vec::new(), 4096);
+    while at < segment.len() {
+        let len = u32::from_le_bytes(segment[at + 8..at + 12].try_into().unwrap()) as usize;
+        let end = at + (128 + len).next_multiple_of(16);
+        if segment[at + 2] == 1 {
+            ranges.push(at..end);
+        }
+        at = end;
+    }
+    ranges
+}
+
+/// Makes a frame's checksum right again.
+pub fn mend(frame: &mut [u8]) {
+    let crc = crc32c::crc32c_append(crc32c::crc32c(&frame[..4]), &frame[8..]);
+    frame[4..8].copy_from_slice(&crc.to_le_bytes());
+}

@@ -1,0 +1,243 @@
+//! What `verify` must find: every cut, every flipped bit, and what somebody with a hex editor and time would try.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, clippy::expect_used)]
+
+mod sample;
+
+use sample::{Sample, key, other_key};
+use weir_segment::{Damage, Digest, Fault, Report, RingId, Sequence, Verifier, prove};
+
+fn verify(segments: &[&[u8]]) -> Vec<Report> {
+    let trusted = [key().public_key()];
+    let mut verifier = Verifier::new(&trusted);
+    segments.iter().map(|segment| verifier.segment(*segment, false).unwrap()).collect()
+}
+
+fn fault(segment: &[u8]) -> Option<Fault> {
+    verify(&[segment]).remove(0).finding.map(|finding| finding.fault)
+}
+
+#[test]
+fn an_untouched_list_of_segments_verifies_clean() {
+    let segments = Sample::list(3, 40);
+    let list: Vec<_> = segments.iter().map(Vec::as_slice).collect();
+    for (report, number) in verify(&list).iter().zip(1..) {
+        assert_eq!((report.number, report.finding.as_ref(), report.events), (number, None, 40));
+        assert_eq!(report.bytes as usize, segments[number as usize - 1].len());
+    }
+}
+
+#[test]
+fn a_cut_at_every_byte_is_found_and_what_is_left_reads_as_a_prefix() {
+    let whole = Sample::list(1, 6).remove(0);
+    for cut in 0..whole.len() {
+        let found = fault(&whole[..cut]);
+        assert!(
+            matches!(found, Some(Fault::Unsealed | Fault::Damaged(Damage::Cut) | Fault::Unreadable(_))),
+            "cut at {cut}: {found:?}"
+        );
+        // To a recorder that finds it after a crash: whole events, in order, from the first.
+        if let Ok(recovered) = weir_segment::recover(&whole[..cut], &Default::default()) {
+            assert!(recovered.valid_len as usize <= cut);
+            let last = recovered.builder.last_sequence(sample::RING);
+            assert_eq!(last.0, recovered.builder.events());
+        }
+    }
+}
+
+#[test]
+fn every_flipped_bit_is_found() {
+    let mut segment = Sample::list(1, 4).remove(0);
+    for at in 0..segment.len() {
+        for bit in 0..8 {
+            segment[at] ^= 1 << bit;
+            assert!(fault(&segment).is_some(), "bit {bit} of byte {at}");
+            segment[at] ^= 1 << bit;
+        }
+    }
+    assert_eq!(fault(&segment), None);
+}
+
+#[test]
+fn an_edit_with_a_mended_checksum_is_named_with_its_event() {
+    let mut segment = Sample::list(1, 10).remove(0);
+    let frames = sample::frames(&segment);
+    let edited = frames[4].clone();
+    segment[edited.start + 130] ^= 1;
+    sample::mend(&mut segment[edited.clone()]);
+    let finding = verify(&[&segment]).remove(0).finding.unwrap();
+    assert_eq!(finding.fault, Fault::Edited);
+    assert_eq!(finding.offset, edited.start as u64);
+    assert_eq!(finding.event, Some((sample::RING, Sequence(5))));
+}
+
+#[test]
+fn dropped_repeated_and_swapped_events_are_named() {
+    let segment = Sample::list(1, 10).remove(0);
+    let frames = sample::frames(&segment);
+    let (third, fourth) = (frames[2].clone(), frames[3].clone());
+    let part = |range: std::ops::Range<usize>| segment[range].to_vec();
+    let (front, back) = (part(0..third.start), part(fourth.end..segment.len()));
+    let (third, fourth) = (part(third), part(fourth));
+    let ring = sample::RING;
+    let cases = [
+        (
+            [&front[..], &fourth, &back].concat(),
+            Fault::Missing { ring, after: Sequence(2), found: Sequence(4) },
+        ),
+        (
+            [&front[..], &third, &third, &fourth, &back].concat(),
+            Fault::Disordered { ring, after: Sequence(3), found: Sequence(3) },
+        ),
+        (
+            [&front[..], &fourth, &third, &back].concat(),
+            Fault::Missing { ring, after: Sequence(2), found: Sequence(4) },
+        ),
+    ];
+    for (tampered, expected) in cases {
+        assert_eq!(fault(&tampered), Some(expected));
+    }
+    // Dropping the last event leaves no hole in the sequence, but a seal that counted it.
+    let last = frames[9].clone();
+    let dropped = [&segment[..last.start], &segment[last.end..]].concat();
+    assert_eq!(fault(&dropped), Some(Fault::Mismatch("number of events")));
+}
+
+#[test]
+fn frames_from_another_segment_and_bytes_after_the_seal_are_found() {
+    let segments = Sample::list(2, 10);
+    let (first, second) = (sample::frames(&segments[0]), sample::frames(&segments[1]));
+    let mut replayed = segments[0].clone();
+    let foreign = &segments[1][second[0].clone()];
+    replayed.splice(first[9].end..first[9].end, foreign.iter().copied());
+    assert_eq!(fault(&replayed), Some(Fault::Edited));
+    let mut longer = segments[0].clone();
+    longer.extend_from_slice(&[0; 16]);
+    assert_eq!(fault(&longer), Some(Fault::Misplaced));
+    let mut doubled = segments[0].clone();
+    doubled.extend_from_slice(&segments[0][first[0].start..]);
+    assert_eq!(fault(&doubled), Some(Fault::Misplaced));
+}
+
+#[test]
+fn a_segment_sealed_again_with_another_key_is_found() {
+    let genuine = Sample::list(1, 5).remove(0);
+    let forged = Sample { key: other_key(), ..Sample::default() }.build(5).0;
+    assert_eq!(fault(&genuine), None);
+    let expected = Fault::UntrustedKey { public_key: other_key().public_key() };
+    assert_eq!(fault(&forged), Some(expected));
+}
+
+#[test]
+fn removed_swapped_repeated_and_replaced_segments_are_named_once() {
+    let segments = Sample::list(4, 5);
+    let s = |number: usize| segments[number - 1].as_slice();
+    let rewritten = Sample { salt: 9, ..Sample::default() }.build(5).0;
+    let cases: [(&[&[u8]], usize, Fault); 4] = [
+        (&[s(1), s(3), s(4)], 1, Fault::OutOfOrder { expected: 2, found: 3 }),
+        (&[s(1), s(1), s(2)], 1, Fault::OutOfOrder { expected: 2, found: 1 }),
+        (&[s(1), s(2), s(2)], 2, Fault::OutOfOrder { expected: 3, found: 2 }),
+        (&[&rewritten, s(2), s(3)], 1, Fault::Unlinked),
+    ];
+    for (list, place, expected) in cases {
+        let findings: Vec<_> = verify(list).into_iter().map(|report| report.finding).collect();
+        assert_eq!(findings[place].as_ref().map(|finding| &finding.fault), Some(&expected));
+        assert_eq!(findings.iter().filter(|finding| finding.is_some()).count(), 1, "{findings:?}");
+    }
+    let findings = verify(&[s(1), s(3), s(2), s(4)]);
+    assert!(findings[1..].iter().all(|report| matches!(
+        report.finding.as_ref().map(|finding| &finding.fault),
+        Some(Fault::OutOfOrder { .. })
+    )));
+}
+
+#[test]
+fn an_open_segment_is_accepted_only_where_one_may_be() {
+    let (sealed, open) = (Sample::list(1, 5).remove(0), Sample::default().open(5));
+    let trusted = [key().public_key()];
+    let finding = |bytes: &[u8], may_be_open| {
+        Verifier::new(&trusted).segment(bytes, may_be_open).unwrap().finding.map(|finding| finding.fault)
+    };
+    assert_eq!(finding(&open, true), None);
+    assert_eq!(finding(&open[..open.len() - 3], true), None);
+    assert_eq!(finding(&open, false), Some(Fault::Unsealed));
+    assert_eq!(finding(&sealed, true), None);
+}
+
+#[test]
+fn one_event_is_proved_with_the_public_key_and_nothing_else() {
+    let segment = Sample::list(1, 37).remove(0);
+    let trusted = [key().public_key()];
+    for sequence in 1..=37 {
+        let proof = prove(std::io::Cursor::new(&segment), sample::RING, Sequence(sequence)).unwrap();
+        let proven = proof.verify(&trusted).unwrap();
+        assert_eq!(proven.head.sequence, Sequence(sequence));
+        assert!(sample::is_body(&proven.body().unwrap(), sequence));
+        assert!(proof.verify(&[other_key().public_key()]).is_err());
+        let mut bent = proof.clone();
+        bent.event[90] ^= 1;
+        assert!(bent.verify(&trusted).is_err());
+        let mut moved = proof.clone();
+        moved.index = (moved.index + 1) % 37;
+        assert!(moved.verify(&trusted).is_err());
+        let mut longer = proof;
+        longer.path.push(Digest([0; 32]));
+        assert!(longer.verify(&trusted).is_err());
+    }
+    assert!(prove(std::io::Cursor::new(&segment), sample::RING, Sequence(38)).is_err());
+    assert!(prove(std::io::Cursor::new(&segment), RingId(1), Sequence(1)).is_err());
+}
+
+#[test]
+fn hostile_bytes_are_an_error_and_never_a_panic() {
+    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = move || {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        random
+    };
+    let genuine = Sample::list(1, 12).remove(0);
+    for _ in 0..3000 {
+        let mut bytes = genuine.clone();
+        for _ in 0..=(next() % 8) {
+            let at = (next() as usize) % bytes.len();
+            bytes[at] = next() as u8;
+        }
+        // Mend every checksum, so that the damage gets past the first line.
+        let mut at = 4096;
+        while at + 128 <= bytes.len() {
+            let len = u32::from_le_bytes(bytes[at + 8..at + 12].try_into().unwrap()) as usize;
+            let Some(end) =
+                at.checked_add((128 + len).next_multiple_of(16)).filter(|&end| end <= bytes.len())
+            else {
+                break;
+            };
+            sample::mend(&mut bytes[at..end]);
+            at = end;
+        }
+        bytes.truncate(bytes.len() - (next() as usize % 2) * (next() as usize % bytes.len()));
+        let trusted = [key().public_key()];
+        let _ = Verifier::new(&trusted).segment(bytes.as_slice(), next() % 2 == 0);
+        let _ = weir_segment::recover(bytes.as_slice(), &Default::default());
+        let _ = prove(std::io::Cursor::new(&bytes), sample::RING, Sequence(3))
+            .map(|proof| proof.verify(&trusted));
+        if let Ok(mut reader) = weir_segment::Reader::new(std::io::Cursor::new(&bytes)) {
+            let _ = reader.index();
+            let _ = reader.seek(4096);
+            while let Ok(Some(mut frame)) = reader.next() {
+                let _ = frame.body();
+            }
+        }
+    }
+}
+
+#[test]
+fn a_lying_length_allocates_no_more_than_the_file_has() {
+    let mut segment = Sample::list(1, 2).remove(0);
+    let frame = sample::frames(&segment)[1].clone();
+    for length in [u32::MAX, 16 << 20, (16 << 20) + 1] {
+        segment[frame.start + 8..frame.start + 12].copy_from_slice(&length.to_le_bytes());
+        segment[frame.start + 12..frame.start + 16].copy_from_slice(&length.to_le_bytes());
+        assert!(matches!(fault(&segment), Some(Fault::Damaged(Damage::Cut | Damage::Length))));
+    }
+}
