@@ -80,8 +80,8 @@ fn a_wrong_or_expired_token_gets_one_vague_text() {
     let appliance = Appliance::shared();
     let database = appliance.var("WEIR_PG_DATABASE");
     let good = appliance.token(Who::Job);
-    let expired = appliance.mint(&["--sub", "late", "--group", "job", "--ttl", "-5m"]);
-    let stranger = appliance.mint(&["--sub", "x", "--group", "job", "--ttl", "5m", "--aud", "elsewhere"]);
+    let expired = appliance.mint(&["--sub", "late", "--group", "jobs", "--ttl", "-5m"]);
+    let stranger = appliance.mint(&["--sub", "x", "--group", "jobs", "--ttl", "5m", "--aud", "elsewhere"]);
     let altered = format!("{}A", &good[..good.len() - 1]);
     for (name, token) in [("expired", &expired), ("audience", &stranger), ("altered", &altered), ("no jwt", &"x".to_owned())] {
         let output = appliance.psql_with(database, "job", token, "SELECT 1");

@@ -63,22 +63,34 @@ impl Appliance {
             .with_context(|| format!("{name} is not in the environment file"))
     }
 
-    /// The same database as the demo's scratch connection, at each level of work.
+    /// Where the sample server listens without TLS: what the demo's scratch connection uses.
+    pub(crate) fn upstream_socket(&self) -> Result<PathBuf> {
+        let access = fs::read_to_string(self.dir.join("access/clinic.toml"))?;
+        let socket =
+            access.lines().find_map(|line| line.strip_prefix("upstream = \"unix:")?.strip_suffix('"'));
+        Ok(socket.context("the demo's access file names no Unix socket")?.into())
+    }
+
+    /// The scratch database at each level of work.
     fn add_connections(&self) -> Result<()> {
-        let access = self.dir.join("etc/weir/access");
-        let scratch = fs::read_to_string(access.join("scratch.toml"))
-            .context("reading the demo's scratch connection")?;
+        let socket = self.upstream_socket()?;
+        let mut access = String::new();
         for (name, record, role) in CONNECTIONS {
-            let text = scratch
-                .replace("\"scratch\"", &format!("\"{name}\""))
-                .replace(&format!("database = \"{name}\""), "database = \"scratch\"")
-                .replace("\"privileged\"", &format!("\"{role}\""))
-                .replace("record = \"durable\"", &format!("record = \"{record}\""));
-            fs::write(access.join(format!("{name}.toml")), text)?;
+            let unrecorded = if record == "off" { "unrecorded = \"for measurement only\"\n" } else { "" };
+            let group = if role == "job" { "jobs" } else { role };
+            access += &format!(
+                "[[connection]]\nname = \"{name}\"\nprotocol = \"postgres\"\nupstream = \"unix:{socket}\"\ntls = \"off\"\n\
+                 database = \"scratch\"\nrecord = \"{record}\"\n{unrecorded}\n\
+                 [[role]]\nconnection = \"{name}\"\nname = \"{role}\"\nuser = \"weir_scratch\"\n\
+                 password_file = \"../secrets/scratch\"\n\n\
+                 [[grant]]\nconnection = \"{name}\"\nrole = \"{role}\"\ngroups = [\"{group}\"]\n\n",
+                socket = socket.display(),
+            );
         }
+        fs::write(self.dir.join("access/bench.toml"), access)?;
         let applied = Command::new(program("weir-admin")?)
             .args(["apply", "--config"])
-            .arg(self.dir.join("etc/weir/weir.toml"))
+            .arg(self.dir.join("weir.toml"))
             .envs(&self.env)
             .status()?;
         ensure!(applied.success(), "weir-admin apply refused the bench connections");

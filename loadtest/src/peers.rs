@@ -196,7 +196,7 @@ fn bouncer_settings(upstream: &str, port: u16, appliance: &Appliance) -> Result<
     Ok(env)
 }
 
-/// Session mode, the appliance's own certificate, TLS to the server as Weir has it.
+/// Session mode, the appliance's own certificate, the same Unix socket to the server as Weir's.
 fn start_bouncer(appliance: &Appliance, upstream: &str) -> Result<(Child, u16)> {
     let built = Command::new("loadtest/peers/pgbouncer.sh").stdout(Stdio::piped()).output()?;
     ensure!(
@@ -205,14 +205,16 @@ fn start_bouncer(appliance: &Appliance, upstream: &str) -> Result<(Child, u16)> 
         String::from_utf8_lossy(&built.stderr)
     );
     let program = String::from_utf8(built.stdout)?.trim().to_owned();
-    let (user, password, host, server_port, database) = parts(upstream)?;
+    let (user, password, _, server_port, database) = parts(upstream)?;
+    let socket = appliance.upstream_socket()?;
+    let host = socket.parent().context("the socket has no folder")?.display();
     let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
     // World-readable copies: PgBouncer refuses to run as root.
     let dir = std::env::temp_dir().join(format!("weir-load-pgbouncer-{port}"));
     fs::create_dir_all(&dir)?;
-    let tls = appliance.dir.join("etc/weir/tls");
-    fs::copy(tls.join("cert.pem"), dir.join("cert.pem"))?;
-    fs::copy(tls.join("key.pem"), dir.join("key.pem"))?;
+    let tls = appliance.dir.join("tls");
+    fs::copy(tls.join("listener.pem"), dir.join("cert.pem"))?;
+    fs::copy(tls.join("listener.key"), dir.join("key.pem"))?;
     fs::write(dir.join("users.txt"), format!("\"{user}\" \"{password}\"\n"))?;
     let at = dir.display();
     fs::write(
@@ -221,9 +223,8 @@ fn start_bouncer(appliance: &Appliance, upstream: &str) -> Result<(Child, u16)> 
             "[databases]\n{database} = host={host} port={server_port} dbname={database}\n[pgbouncer]\n\
              listen_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\nauth_type = plain\n\
              auth_file = {at}/users.txt\npool_mode = session\nmax_client_conn = 3000\ndefault_pool_size = 1200\n\
-             server_tls_sslmode = {server_tls}\nclient_tls_sslmode = require\nclient_tls_cert_file = {at}/cert.pem\n\
+             server_tls_sslmode = disable\nclient_tls_sslmode = require\nclient_tls_cert_file = {at}/cert.pem\n\
              client_tls_key_file = {at}/key.pem\nignore_startup_parameters = extra_float_digits\n",
-            server_tls = if host.starts_with('/') { "disable" } else { "require" },
         ),
     )?;
     let opened = Command::new("chmod").args(["-R", "a+rX"]).arg(&dir).status()?;

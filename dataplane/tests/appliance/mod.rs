@@ -100,7 +100,7 @@ impl Appliance {
 
     /// Mints any other token.
     pub fn mint(&self, arguments: &[&str]) -> String {
-        let output = self.admin(&[&["dev", "token"], arguments].concat());
+        let output = self.admin(&[&["dev", "token", "--dir", self.var("WEIR_DEV_ISSUER")], arguments].concat());
         assert!(output.status.success(), "dev token: {}", text(&output.stderr));
         text(&output.stdout).trim().to_owned()
     }
