@@ -13,7 +13,12 @@
 static void
 put(Walk *w, const void *bytes, int len)
 {
-	appendBinaryStringInfo(&w->out, bytes, len);
+	StringInfo	out = &w->out;
+
+	if (out->len + len >= out->maxlen)
+		enlargeStringInfo(out, len);
+	memcpy(out->data + out->len, bytes, len);
+	out->len += len;
 }
 
 static void

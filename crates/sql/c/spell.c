@@ -53,20 +53,33 @@ is_spaced(Glue before, Glue now, char bracket)
 	return true;
 }
 
-static void
+static inline void
+put(StringInfo to, const char *text, int len)
+{
+	if (to->len + len >= to->maxlen)
+		enlargeStringInfo(to, len);
+	memcpy(to->data + to->len, text, len);
+	to->len += len;
+	to->data[to->len] = 0;
+}
+
+static inline void
+both(Speller *s, const char *text, int len)
+{
+	put(s->line, text, len);
+	put(s->shape, text, len);
+}
+
+static inline void
 lead(Speller *s, Glue now, char bracket)
 {
 	if (s->semicolon)
 	{
-		appendStringInfoString(s->line, "; ");
-		appendStringInfoString(s->shape, "; ");
+		both(s, "; ", 2);
 		s->semicolon = false;
 	}
 	else if (is_spaced(s->before, now, bracket))
-	{
-		appendStringInfoCharMacro(s->line, ' ');
-		appendStringInfoCharMacro(s->shape, ' ');
-	}
+		both(s, " ", 1);
 	s->before = now;
 	s->first = false;
 }
@@ -74,7 +87,7 @@ lead(Speller *s, Glue now, char bracket)
 static void
 quoted(StringInfo to, const char *text, char quote)
 {
-	appendStringInfoCharMacro(to, quote);
+	put(to, &quote, 1);
 	for (; *text; text++)
 	{
 		unsigned char c = (unsigned char) *text;
@@ -93,51 +106,95 @@ literal(Speller *s, const char *prefix, const char *text, char quote)
 
 	lead(s, GLUE_LITERAL, 0);
 	start = s->line->len;
-	appendStringInfoString(s->line, prefix);
+	put(s->line, prefix, strlen(prefix));
 	if (quote)
 		quoted(s->line, text, quote);
 	else
-		appendStringInfoString(s->line, text);
+		put(s->line, text, strlen(text));
 	if (s->data)
-		appendStringInfoCharMacro(s->shape, '?');
+		put(s->shape, "?", 1);
 	else
-		appendBinaryStringInfo(s->shape, s->line->data + start, s->line->len - start);
+		put(s->shape, s->line->data + start, s->line->len - start);
 }
 
-static bool
-is_plain(const char *name)
+/* The length of a name that needs no quotes, or -1. */
+static int
+plain_length(const char *name)
 {
-	if (!(*name == '_' || (*name >= 'a' && *name <= 'z') || (*name & 0x80)))
-		return false;
-	for (; *name; name++)
-		if (!(*name == '_' || *name == '$' || (*name >= 'a' && *name <= 'z') || (*name >= '0' && *name <= '9')
-			  || (*name & 0x80)))
-			return false;
-	return true;
+	const char *at = name;
+
+	if (!(*at == '_' || (*at >= 'a' && *at <= 'z') || (*at & 0x80)))
+		return -1;
+	for (; *at; at++)
+		if (!(*at == '_' || *at == '$' || (*at >= 'a' && *at <= 'z') || (*at >= '0' && *at <= '9') || (*at & 0x80)))
+			return -1;
+	return at - name;
 }
 
 static void
-name(Speller *s, const char *text)
+name(Speller *s, const char *text, bool quotes)
 {
-	int			keyword = ScanKeywordLookup(text, &ScanKeywords);
+	int			len = plain_length(text);
+	int			keyword = quotes && len > 0 ? ScanKeywordLookup(text, &ScanKeywords) : -1;
 
 	lead(s, keyword >= 0 && ScanKeywordCategories[keyword] == RESERVED_KEYWORD ? GLUE_RESERVED : GLUE_WORD, 0);
-	if (is_plain(text))
-		appendStringInfoString(s->line, text);
+	if (len > 0)
+		put(s->line, text, len);
 	else
 		quoted(s->line, text, '"');
-	if (is_plain(text) && keyword < 0)
-		appendStringInfoString(s->shape, text);
+	if (len > 0 && keyword < 0)
+		put(s->shape, text, len);
 	else
 		quoted(s->shape, text, '"');
 }
 
 static void
-fixed(Speller *s, Glue glue, const char *text)
+fixed(Speller *s, Glue glue, const char *text, int len)
 {
 	lead(s, glue, *text);
-	appendStringInfoString(s->line, text);
-	appendStringInfoString(s->shape, text);
+	both(s, text, len);
+}
+
+/* Which tokens are reserved words, by token number from 258 on; filled once a thread. */
+static __thread bool reserved[1024];
+static __thread bool reserved_known;
+
+static void
+learn_reserved(void)
+{
+	for (int i = 0; i < ScanKeywords.num_keywords; i++)
+		if (ScanKeywordCategories[i] == RESERVED_KEYWORD && ScanKeywordTokens[i] < (int) lengthof(reserved))
+			reserved[ScanKeywordTokens[i]] = true;
+	reserved[NOT_LA] = reserved[WITH_LA] = true;
+	reserved_known = true;
+}
+
+static void
+keyword(Speller *s, int token, const char *text)
+{
+	bool		is_reserved = token < (int) lengthof(reserved) && reserved[token];
+
+	fixed(s, is_reserved ? GLUE_RESERVED : GLUE_WORD, text, strlen(text));
+}
+
+static void
+integer(Speller *s, int value, bool parameter)
+{
+	char		digits[16];
+	char	   *at = digits + sizeof(digits) - 1;
+	unsigned int rest = value;
+
+	*at = 0;
+	do
+		*--at = '0' + rest % 10;
+	while ((rest /= 10) != 0);
+	if (parameter)
+	{
+		*--at = '$';
+		fixed(s, GLUE_LITERAL, at, strlen(at));
+	}
+	else
+		literal(s, "", at, 0);
 }
 
 static void
@@ -148,39 +205,38 @@ symbol(Speller *s, int token)
 	switch (token)
 	{
 		case '(': case '[':
-			fixed(s, GLUE_OPEN, text);
+			fixed(s, GLUE_OPEN, text, 1);
 			break;
 		case ')': case ']':
-			fixed(s, GLUE_CLOSE, text);
+			fixed(s, GLUE_CLOSE, text, 1);
 			break;
 		case ',':
-			fixed(s, GLUE_COMMA, text);
+			fixed(s, GLUE_COMMA, text, 1);
 			break;
 		case '.':
-			fixed(s, GLUE_DOT, text);
+			fixed(s, GLUE_DOT, text, 1);
 			break;
 		case ';':
 			s->semicolon = s->line->len > 0;
 			s->first = true;
 			break;
 		default:
-			fixed(s, GLUE_OPERATOR, text);
+			fixed(s, GLUE_OPERATOR, text, 1);
 			break;
 	}
 }
 
 static void
-token(Speller *s, int token, const YYSTYPE *value)
+token(Speller *s, int token, const YYSTYPE *value, bool quotes)
 {
 	const core_YYSTYPE *core = &value->core_yystype;
-	char		number[16];
 
 	if (s->first)
 		s->data = opens_data(token);
 	switch (token)
 	{
 		case IDENT:
-			name(s, core->str);
+			name(s, core->str, quotes);
 			break;
 		case SCONST:
 			literal(s, "", core->str, '\'');
@@ -192,47 +248,40 @@ token(Speller *s, int token, const YYSTYPE *value)
 			literal(s, "", core->str, 0);
 			break;
 		case ICONST:
-			snprintf(number, sizeof(number), "%d", core->ival);
-			literal(s, "", number, 0);
+			integer(s, core->ival, false);
 			break;
 		case PARAM:
-			snprintf(number, sizeof(number), "$%d", core->ival);
-			fixed(s, GLUE_LITERAL, number);
+			integer(s, core->ival, true);
 			break;
 		case Op:
-			fixed(s, GLUE_OPERATOR, core->str);
+			fixed(s, GLUE_OPERATOR, core->str, strlen(core->str));
 			break;
 		case TYPECAST:
-			fixed(s, GLUE_DOT, "::");
+			fixed(s, GLUE_DOT, "::", 2);
 			break;
 		case DOT_DOT:
-			fixed(s, GLUE_DOT, "..");
+			fixed(s, GLUE_DOT, "..", 2);
 			break;
 		case COLON_EQUALS:
-			fixed(s, GLUE_OPERATOR, ":=");
+			fixed(s, GLUE_OPERATOR, ":=", 2);
 			break;
 		case EQUALS_GREATER:
-			fixed(s, GLUE_OPERATOR, "=>");
+			fixed(s, GLUE_OPERATOR, "=>", 2);
 			break;
 		case LESS_EQUALS:
-			fixed(s, GLUE_OPERATOR, "<=");
+			fixed(s, GLUE_OPERATOR, "<=", 2);
 			break;
 		case GREATER_EQUALS:
-			fixed(s, GLUE_OPERATOR, ">=");
+			fixed(s, GLUE_OPERATOR, ">=", 2);
 			break;
 		case NOT_EQUALS:
-			fixed(s, GLUE_OPERATOR, "<>");
+			fixed(s, GLUE_OPERATOR, "<>", 2);
 			break;
 		default:
 			if (token < 256)
 				symbol(s, token);
 			else
-			{
-				int			keyword = ScanKeywordLookup(core->keyword, &ScanKeywords);
-
-				fixed(s, keyword >= 0 && ScanKeywordCategories[keyword] == RESERVED_KEYWORD ? GLUE_RESERVED : GLUE_WORD,
-					  core->keyword);
-			}
+				keyword(s, token, core->keyword);
 			break;
 	}
 }
@@ -247,9 +296,11 @@ spell(const char *text, StringInfo line, StringInfo shape)
 	YYLTYPE		location;
 	int			next;
 
+	if (!reserved_known)
+		learn_reserved();
 	s.semicolon = line->len > 0;
 	extra.have_lookahead = false;
 	while ((next = base_yylex(&value, &location, scanner)) != 0)
-		token(&s, next, &value);
+		token(&s, next, &value, text[location] == '"' || text[location] == 'u' || text[location] == 'U');
 	scanner_finish(scanner);
 }
