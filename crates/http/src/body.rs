@@ -89,18 +89,18 @@ enum ChunkState {
 impl Chunks {
     fn take<'i>(&mut self, input: &'i [u8]) -> Result<(usize, &'i [u8]), &'static str> {
         for (at, byte) in input.iter().enumerate() {
-            match self.state {
-                ChunkState::Done => return Ok((at, &[])),
-                ChunkState::Data => {
-                    let data = prefix(input.get(at..).unwrap_or_default(), self.size);
-                    self.size -= data.len() as u64;
-                    if self.size == 0 {
-                        self.state = ChunkState::DataCr;
-                    }
-                    return Ok((at + data.len(), data));
-                }
-                _ => self.framing(*byte)?,
+            if self.state == ChunkState::Done {
+                return Ok((at, &[]));
             }
+            if self.state == ChunkState::Data {
+                let data = prefix(input.get(at..).unwrap_or_default(), self.size);
+                self.size -= data.len() as u64;
+                if self.size == 0 {
+                    self.state = ChunkState::DataCr;
+                }
+                return Ok((at + data.len(), data));
+            }
+            self.framing(*byte)?;
         }
         Ok((input.len(), &[]))
     }

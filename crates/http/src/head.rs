@@ -143,6 +143,15 @@ pub(crate) enum Framing {
     Undeclared,
 }
 
+impl Framing {
+    pub(crate) const fn length(self) -> Option<u64> {
+        match self {
+            Self::Length(length) => Some(length),
+            Self::Chunked | Self::Undeclared => None,
+        }
+    }
+}
+
 /// Whether `name` is nominated by one of the `connection` values, or is about this hop by definition.
 pub(crate) fn is_hop_by_hop(name: &str, nominated: &[&[u8]]) -> bool {
     const ALWAYS: [&str; 10] = [

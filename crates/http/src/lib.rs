@@ -11,6 +11,7 @@ mod answer;
 mod body;
 mod client;
 mod error;
+mod fields;
 mod head;
 mod limits;
 mod machine;

@@ -1,13 +1,14 @@
 //! The response's way: head, settling how the body goes, body, end.
 
 use bytes::{BufMut, BytesMut};
-use weir_mask::{Cells, ColumnPlan, Finder, Ledger, StreamMask, rewrite};
+use weir_mask::{ColumnPlan, Ledger, StreamMask};
 use weir_wire::{Action, NoteKind, Outbox};
 use zeroize::Zeroizing;
 
 use crate::Error;
 use crate::answer::{Refusal, reason};
 use crate::body::BodyReader;
+use crate::fields::{FieldMask, hide};
 use crate::head::{BadHead, Collected, Framing, HeadBuffer};
 use crate::machine::{HttpMachine, KEPT_BYTES, Phase, Session, note_outcome};
 use crate::reply::{ContentKind, ResponseHead};
@@ -23,8 +24,7 @@ pub(crate) struct Relay {
     /// A short masked body, kept until its length is known.
     kept: Option<BytesMut>,
     scratch: BytesMut,
-    finder: Finder,
-    cells: Cells,
+    fields: FieldMask,
     ledger: Ledger,
     /// Bytes of body given to the client.
     body_bytes: u64,
@@ -173,23 +173,27 @@ impl HttpMachine {
         let framing = self.relay.response.framing;
         let empty = bodiless || framing == Framing::Length(0);
         self.relay.mask = if empty { None } else { self.stream_mask()?.map(Box::new) };
-        self.mask_fields().map_err(|_| "the answer's fields could not be scanned")?;
         let masked = self.plan.is_some();
         let relay = &mut self.relay;
+        if let Some(secret) = self.session.as_ref().and_then(Session::secret) {
+            hide(secret, &mut relay.response.lines);
+        }
+        if let Some(plan) = &self.plan {
+            relay.ledger.begin(plan, &ColumnPlan::default());
+            let masked = relay.fields.mask(plan, &self.key, &mut relay.response, &mut relay.ledger);
+            masked.map_err(|_| "the answer's fields could not be scanned")?;
+        }
         relay.close = relay.response.close || self.request.close || matches!(self.phase, Phase::Send(_));
         if bodiless {
             relay.frame = Frame::Length;
             relay.stage = Stage::Body(BodyReader::Length(0));
-            let length = match framing {
-                Framing::Length(length) if to_head && !masked => Some(length),
-                _ => None,
-            };
+            let length = framing.length().filter(|_| to_head && !masked);
             relay.write_head(length, &mut out.client);
             return Ok(());
         }
         let small = self.settings.limits.small_answer_bytes as u64;
-        relay.frame = match framing {
-            Framing::Length(length) if !masked || length <= small => Frame::Length,
+        relay.frame = match framing.length() {
+            Some(length) if !masked || length <= small => Frame::Length,
             _ if self.request.minor == 0 => Frame::UntilClose,
             _ => Frame::Chunked,
         };
@@ -199,10 +203,7 @@ impl HttpMachine {
             relay.kept = Some(BytesMut::new());
             return Ok(());
         }
-        let length = match framing {
-            Framing::Length(length) if relay.frame == Frame::Length => Some(length),
-            _ => None,
-        };
+        let length = framing.length().filter(|_| relay.frame == Frame::Length);
         relay.write_head(length, &mut out.client);
         Ok(())
     }
@@ -224,46 +225,6 @@ impl HttpMachine {
             return Err(format!("{why}, so it cannot be masked as policy demands"));
         }
         StreamMask::new(Some(plan.clone()), secret()).map(Some).map_err(|error| error.to_string())
-    }
-
-    /// Masks the values of the response's fields, and begins the ledger.
-    fn mask_fields(&mut self) -> Result<(), Error> {
-        let Relay { response, finder, cells, ledger, scratch, .. } = &mut self.relay;
-        if let Some(secret) = self.session.as_ref().and_then(Session::secret) {
-            hide(secret, &mut response.lines);
-        }
-        let Some(plan) = &self.plan else { return Ok(()) };
-        ledger.begin(plan, &ColumnPlan::default());
-        cells.clear();
-        for value in &response.values {
-            cells.push(response.lines.get(value.clone()).unwrap_or_default());
-        }
-        let found = finder.find_cells(plan, cells).map_err(weir_mask::Error::from)?;
-        if found.is_empty() {
-            return Ok(());
-        }
-        ledger.found(found);
-        let lines = std::mem::take(&mut response.lines);
-        let mut done = 0;
-        for (cell, value) in response.values.iter().enumerate() {
-            let here = found.partition_point(|each| each.cell < cell)
-                ..found.partition_point(|each| each.cell <= cell);
-            let found = found.get(here).unwrap_or_default();
-            if found.is_empty() {
-                continue;
-            }
-            scratch.clear();
-            rewrite(plan, &self.key, lines.get(value.clone()).unwrap_or_default(), found, scratch);
-            response.lines.extend_from_slice(lines.get(done..value.start).unwrap_or_default());
-            // A replacement text is the rule author's, and may hold what no field value can.
-            response
-                .lines
-                .extend(scratch.iter().map(|byte| if byte.is_ascii_control() { b' ' } else { *byte }));
-            done = value.end;
-        }
-        response.lines.extend_from_slice(lines.get(done..).unwrap_or_default());
-        response.values.clear();
-        Ok(())
     }
 
     fn relay_body(&mut self, input: &[u8], out: &mut Outbox) -> Result<Action, Error> {
@@ -320,18 +281,4 @@ pub(crate) fn write_chunk(data: &[u8], out: &mut BytesMut) {
     out.extend_from_slice(format!("{:x}\r\n", data.len()).as_bytes());
     out.extend_from_slice(data);
     out.put_slice(b"\r\n");
-}
-
-/// Overwrites every occurrence of `secret` by as many `*`.
-fn hide(secret: &[u8], text: &mut [u8]) {
-    let mut rest = text;
-    while let Some(at) = memchr::memmem::find(rest, secret) {
-        let Some((found, after)) =
-            rest.get_mut(at..).and_then(|rest| rest.split_at_mut_checked(secret.len()))
-        else {
-            return;
-        };
-        found.fill(b'*');
-        rest = after;
-    }
 }

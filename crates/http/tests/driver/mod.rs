@@ -355,8 +355,7 @@ pub(crate) fn rechunked(bytes: &[u8]) -> String {
             continue;
         }
         text.push('<');
-        loop {
-            let Some(line) = rest.windows(2).position(|window| window == b"\r\n") else { break };
+        while let Some(line) = rest.windows(2).position(|window| window == b"\r\n") {
             let size = usize::from_str_radix(std::str::from_utf8(&rest[..line]).unwrap(), 16).unwrap();
             text.push_str(&String::from_utf8_lossy(&rest[line + 2..line + 2 + size]));
             rest = &rest[line + 4 + size..];
