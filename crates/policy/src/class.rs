@@ -123,12 +123,12 @@ fn mask_plan(bundle: &Bundle, masks: &[usize]) -> Option<Arc<MaskPlan>> {
     Some(Arc::new(MaskPlan { columns, patterns, scanner }))
 }
 
-const fn leniency(method: &MaskMethod) -> u8 {
+/// Agrees with `weir_mask::strictness`, the other way round.
+const fn leniency(method: &MaskMethod) -> u16 {
     match method {
         MaskMethod::Null => 0,
         MaskMethod::Fixed(_) => 1,
-        MaskMethod::Hash => 2,
-        MaskMethod::Token => 3,
-        MaskMethod::Partial { .. } => 4,
+        MaskMethod::Hash | MaskMethod::Token => 2,
+        MaskMethod::Partial { keep_last } => 3 + *keep_last as u16,
     }
 }

@@ -1,0 +1,135 @@
+//! From a folder of sources to tables and databases, or to the list of everything that is wrong.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use weir_policy::{About, Bundle, Policy, Scanner, table};
+
+use crate::lower::Lowering;
+use crate::patterns;
+use crate::problem::{Problem, SourceText, unreadable};
+use crate::sample::{self, Sample};
+use crate::source;
+
+/// Sources that compile: what a bundle is written from.
+#[derive(Debug)]
+pub struct Compiled {
+    pub tables: table::Tables,
+    pub command_database: Vec<u8>,
+    pub mask_database: Vec<u8>,
+    /// In the order of the sources; not part of a bundle.
+    pub samples: Vec<Sample>,
+    pub files: Vec<PathBuf>,
+}
+
+/// The `*.toml` files of a folder in the order of their names, or the one file that `path` is.
+///
+/// # Errors
+/// The path or one of its files cannot be read.
+pub fn read_sources(path: &Path) -> Result<Vec<(PathBuf, String)>, Problem> {
+    let mut files = Vec::new();
+    if path.is_dir() {
+        let entries = std::fs::read_dir(path).map_err(|error| unreadable(path, &error))?;
+        for entry in entries {
+            let file = entry.map_err(|error| unreadable(path, &error))?.path();
+            if file.extension().is_some_and(|extension| extension == "toml") {
+                files.push(file);
+            }
+        }
+        files.sort();
+        if files.is_empty() {
+            let message = "holds no *.toml file".to_owned();
+            return Err(Problem { file: path.to_owned(), line: 0, message });
+        }
+    } else {
+        files.push(path.to_owned());
+    }
+    let read = |file: PathBuf| {
+        let text = std::fs::read_to_string(&file).map_err(|error| unreadable(&file, &error))?;
+        Ok((file, text))
+    };
+    files.into_iter().map(read).collect()
+}
+
+/// Checks and lowers sources, and runs every sample. The same sources give the same tables and databases.
+///
+/// # Errors
+/// Everything that is wrong with them, in the order of files and lines.
+pub fn compile(sources: &[(PathBuf, String)]) -> Result<Compiled, Vec<Problem>> {
+    let compiled = lower(sources)?;
+    let problems: Vec<Problem> = sample::run(&compiled)
+        .map_err(|message| vec![whole(&compiled, message)])?
+        .into_iter()
+        .filter_map(|result| result.problem())
+        .collect();
+    if problems.is_empty() { Ok(compiled) } else { Err(problems) }
+}
+
+/// As [`compile`], with the samples yet to be run.
+///
+/// # Errors
+/// As [`compile`].
+pub fn lower(sources: &[(PathBuf, String)]) -> Result<Compiled, Vec<Problem>> {
+    let mut tables = table::Tables::default();
+    let mut problems = Vec::new();
+    let mut ids = HashMap::new();
+    let mut samples = Vec::new();
+    for (file, text) in sources {
+        let text = SourceText { file: file.clone(), text: text.clone() };
+        match toml::from_str::<source::File>(&text.text) {
+            Ok(file) => {
+                let (tables, problems, ids) = (&mut tables, &mut problems, &mut ids);
+                Lowering { tables, problems, ids, text: &text }.file(&file);
+                sample::collect(&file, &text, &mut samples);
+            }
+            Err(error) => problems.push(text.toml_problem(&error)),
+        }
+    }
+    if !problems.is_empty() {
+        problems.sort_by(|a, b| (&a.file, a.line).cmp(&(&b.file, b.line)));
+        return Err(problems);
+    }
+    let mut compiled = Compiled {
+        tables,
+        command_database: Vec::new(),
+        mask_database: Vec::new(),
+        samples,
+        files: sources.iter().map(|(file, _)| file.clone()).collect(),
+    };
+    let command = patterns::compile_all(&compiled.tables.command_patterns);
+    compiled.command_database = command.map_err(|message| vec![whole(&compiled, message)])?;
+    let mask = patterns::compile_all(&compiled.tables.mask_patterns);
+    compiled.mask_database = mask.map_err(|message| vec![whole(&compiled, message)])?;
+    Ok(compiled)
+}
+
+fn whole(compiled: &Compiled, message: String) -> Problem {
+    Problem { file: compiled.files.first().cloned().unwrap_or_default(), line: 0, message }
+}
+
+impl Compiled {
+    /// A policy that decides by these rules, without a bundle: for samples, `explain` and tests.
+    ///
+    /// # Errors
+    /// A database does not load on this machine.
+    pub fn policy(&self) -> Result<Policy, String> {
+        self.policy_of(&self.tables)
+    }
+
+    /// The same with other subjects: what samples are checked with, which name no one.
+    pub(crate) fn policy_of(&self, tables: &table::Tables) -> Result<Policy, String> {
+        let command = scanner(&self.command_database, &self.tables.command_patterns)?;
+        let mask = scanner(&self.mask_database, &self.tables.mask_patterns)?;
+        let bundle = Bundle::from_tables(About::default(), tables, command, mask);
+        bundle.map(Policy::new).map_err(|error| error.to_string())
+    }
+}
+
+pub(crate) fn scanner(bytes: &[u8], patterns: &[table::Pattern]) -> Result<Option<Arc<dyn Scanner>>, String> {
+    if patterns.is_empty() {
+        return Ok(None);
+    }
+    let database = weir_policy::Database { bytes, patterns };
+    weir_scan::load(database).map(Some).map_err(|error| error.to_string())
+}

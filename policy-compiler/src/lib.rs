@@ -1,0 +1,23 @@
+//! The policy compiler: TOML sources into a signed bundle, and everything a policy's author asks on the way.
+//!
+//! It reads and writes files where `main` says so, opens no socket, and holds the signing key only while it signs.
+//! Compiled patterns are Hyperscan's; this is the only program with its compiler inside.
+#![forbid(unsafe_code)]
+
+mod compile;
+mod explain;
+pub mod keys;
+mod lower;
+mod lower_mask;
+mod patterns;
+mod problem;
+mod report;
+mod sample;
+mod source;
+
+pub use compile::{Compiled, compile, lower, read_sources};
+pub use explain::{Explanation, RuleLine, What, Who, explain};
+pub use patterns::engine;
+pub use problem::Problem;
+pub use report::{PatternCost, Report, Shadowed, report};
+pub use sample::{Claim, Matcher, Sample, SampleResult, run as run_samples};
