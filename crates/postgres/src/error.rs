@@ -16,6 +16,9 @@ pub enum Error {
     ClientUnknown(u8),
     #[error("token longer than the limit")]
     TokenTooLong,
+    /// A setting would make the upstream read text otherwise than its facts say.
+    #[error("{0}")]
+    Setting(&'static str),
     /// The startup packet asks for what is refused.
     #[error("{0}")]
     Startup(&'static str),
@@ -60,6 +63,7 @@ impl Error {
             | Self::ClientState(_)
             | Self::ClientUnknown(_)
             | Self::Startup(_) => *b"08P01",
+            Self::Setting(_) => *b"22023",
             Self::TokenTooLong => *b"28P01",
             Self::Contract(_) => *b"XX000",
             Self::Unmaskable(_) => *b"0A000",
@@ -68,9 +72,10 @@ impl Error {
                 let [a, b, c] = *rest;
                 [b'5', *class, a, b, c]
             }
-            Self::StaleCredential | Self::UpstreamRefused(_) | Self::UpstreamMethod | Self::UpstreamUnproven => {
-                *b"08001"
-            }
+            Self::StaleCredential
+            | Self::UpstreamRefused(_)
+            | Self::UpstreamMethod
+            | Self::UpstreamUnproven => *b"08001",
             Self::UpstreamLength
             | Self::UpstreamMalformed(_)
             | Self::UpstreamState(_)
@@ -86,6 +91,7 @@ impl Blame for Error {
             | Self::ClientMalformed(_)
             | Self::ClientState(_)
             | Self::ClientUnknown(_)
+            | Self::Setting(_)
             | Self::Startup(_)
             | Self::TokenTooLong => Fault::Client,
             Self::Contract(_) | Self::StaleCredential | Self::Unmaskable(_) => Fault::Gateway,

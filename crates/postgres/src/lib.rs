@@ -7,20 +7,39 @@
 //! It parses no SQL (a [`FactsSource`] does), decides nothing (the driver does), and verifies no token.
 #![forbid(unsafe_code)]
 
+mod asides;
+mod asking;
+mod client;
 mod codec;
+mod copy_shape;
+mod copy_text;
 mod error;
+mod expected;
+mod extended;
+mod facts_source;
+mod layout;
+mod lexer;
 mod limits;
 mod login;
+mod machine;
+mod masker;
 mod md5;
+mod names;
 mod prelude;
 mod probe;
 mod refusal;
+mod replies;
 pub mod scram;
+mod session;
 mod startup;
+mod upload;
 pub mod upstream;
+mod values;
 
 pub use error::Error;
+pub use facts_source::FactsSource;
 pub use limits::Limits;
+pub use machine::PostgresMachine;
 pub use prelude::{ALPN, CancelKey, First, Layer, Prelude};
 pub use probe::{Probe, ProbeStep, Wants, md5_secret};
 pub use refusal::{CANCELLED, UNKNOWN_CONNECTION};

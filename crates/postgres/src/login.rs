@@ -33,7 +33,8 @@ impl Login {
     pub(crate) fn start(upstream: UpstreamLogin, settings: &[(&str, &str)], out: &mut BytesMut) -> Self {
         sized(out, |out| {
             out.put_u32(0x0003_0000);
-            for (name, value) in [("user", upstream.user.as_str()), ("database", upstream.database.as_str())] {
+            for (name, value) in [("user", upstream.user.as_str()), ("database", upstream.database.as_str())]
+            {
                 put_cstr(out, name.as_bytes());
                 put_cstr(out, value.as_bytes());
             }

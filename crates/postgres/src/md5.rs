@@ -4,7 +4,11 @@
 const SHIFTS: [[u32; 4]; 4] = [[7, 12, 17, 22], [5, 9, 14, 20], [4, 11, 16, 23], [6, 10, 15, 21]];
 
 /// `floor(2^32 × |sin(i + 1)|)`, as the RFC defines its table.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the product is below 2^32 and positive")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "the product is below 2^32 and positive"
+)]
 fn sine(step: u32) -> u32 {
     (f64::from(step + 1).sin().abs() * 4_294_967_296.0) as u32
 }
@@ -41,7 +45,8 @@ fn block(state: [u32; 4], block: &[u8]) -> [u32; 4] {
             _ => (c ^ (b | !d), 7 * step),
         };
         let word = words.get((index % 16) as usize).copied().unwrap_or_default();
-        let shift = SHIFTS.as_flattened().get((step / 16 * 4 + step % 4) as usize).copied().unwrap_or_default();
+        let shift =
+            SHIFTS.as_flattened().get((step / 16 * 4 + step % 4) as usize).copied().unwrap_or_default();
         let sum = a.wrapping_add(mixed).wrapping_add(sine(step)).wrapping_add(word);
         (a, d, c) = (d, c, b);
         b = b.wrapping_add(sum.rotate_left(shift));

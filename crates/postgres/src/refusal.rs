@@ -34,9 +34,11 @@ pub(crate) fn login_denied(out: &mut BytesMut, denial: &Denial) {
         Reason::Unauthenticated => {
             "authentication failed: the password must be a valid, unexpired token for this gateway"
         }
-        Reason::Forbidden | Reason::Limit | Reason::NotApproved | Reason::NotUnderstood | Reason::Unavailable => {
-            &denial.message
-        }
+        Reason::Forbidden
+        | Reason::Limit
+        | Reason::NotApproved
+        | Reason::NotUnderstood
+        | Reason::Unavailable => &denial.message,
     };
     fatal(out, sqlstate, text);
 }
@@ -82,7 +84,13 @@ pub(crate) fn held(out: &mut BytesMut, hold: &Hold) {
     });
 }
 
-fn response(out: &mut BytesMut, tag: u8, severity: &str, sqlstate: [u8; 5], fill: impl FnOnce(&mut BytesMut)) {
+fn response(
+    out: &mut BytesMut,
+    tag: u8,
+    severity: &str,
+    sqlstate: [u8; 5],
+    fill: impl FnOnce(&mut BytesMut),
+) {
     message(out, tag, |out| {
         put_field(out, b'S', severity.as_bytes());
         put_field(out, b'V', severity.as_bytes());
@@ -153,7 +161,8 @@ mod tests {
             .iter()
             .map(|why| {
                 let mut out = BytesMut::new();
-                let denial = Denial { message: Arc::from(*why), ..denial("(identity)", Reason::Unauthenticated) };
+                let denial =
+                    Denial { message: Arc::from(*why), ..denial("(identity)", Reason::Unauthenticated) };
                 login_denied(&mut out, &denial);
                 fields(&out).join("|")
             })

@@ -121,7 +121,8 @@ impl Client {
         }
         let stored = digest::digest(&digest::SHA256, &keys.client_key);
         let signature = Zeroizing::new(hmac_sha256(stored.as_ref(), &self.transcript));
-        let proof: Vec<u8> = keys.client_key.iter().zip(signature.iter()).map(|(key, sign)| key ^ sign).collect();
+        let proof: Vec<u8> =
+            keys.client_key.iter().zip(signature.iter()).map(|(key, sign)| key ^ sign).collect();
         self.expected = Some(hmac_sha256(&keys.server_key, &self.transcript));
         Ok(format!("{without_proof},p={}", BASE64.encode(proof)).into_bytes())
     }
@@ -192,7 +193,9 @@ mod tests {
 
     #[test]
     fn a_server_that_does_not_hold_the_verifier_is_found_out() {
-        for last in [&b"v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G5="[..], b"v=AAAA", b"v=", b"e=other-error"] {
+        for last in
+            [&b"v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G5="[..], b"v=AAAA", b"v=", b"e=other-error"]
+        {
             let (mut client, keys) = vector();
             client.respond(&keys, CHALLENGE).unwrap();
             assert!(client.finish(last).is_err(), "{last:?}");

@@ -67,7 +67,9 @@ impl Startup {
             return Err(Error::ClientMalformed("startup"));
         }
         if startup.user.is_empty() {
-            return Err(Error::Startup("no role requested: the user name must be a role that you were granted"));
+            return Err(Error::Startup(
+                "no role requested: the user name must be a role that you were granted",
+            ));
         }
         Ok(startup)
     }
@@ -78,8 +80,13 @@ impl Startup {
             "database" => self.database = Some(value.to_owned()),
             "replication" => {
                 // A walsender session runs plain SQL beside the replication protocol, which is not inspected.
-                if !matches!(value.to_ascii_lowercase().as_str(), "false" | "off" | "no" | "0" | "f" | "n" | "of") {
-                    return Err(Error::Startup("replication connections are not supported through the gateway"));
+                if !matches!(
+                    value.to_ascii_lowercase().as_str(),
+                    "false" | "off" | "no" | "0" | "f" | "n" | "of"
+                ) {
+                    return Err(Error::Startup(
+                        "replication connections are not supported through the gateway",
+                    ));
                 }
             }
             "options" => self.take_options(value),
@@ -183,7 +190,8 @@ mod tests {
     use super::*;
 
     fn parse(version: u32, parameters: &[(&str, &str)]) -> Result<Startup, Error> {
-        let mut body: Vec<u8> = parameters.iter().flat_map(|(name, value)| format!("{name}\0{value}\0").into_bytes()).collect();
+        let mut body: Vec<u8> =
+            parameters.iter().flat_map(|(name, value)| format!("{name}\0{value}\0").into_bytes()).collect();
         body.push(0);
         Startup::parse(version, &body)
     }
@@ -247,8 +255,14 @@ mod tests {
     #[test]
     fn what_is_refused_says_why() {
         for (parameters, expected) in [
-            (&[("user", "u"), ("replication", "database")][..], "replication connections are not supported through the gateway"),
-            (&[("user", "u"), ("replication", "on")], "replication connections are not supported through the gateway"),
+            (
+                &[("user", "u"), ("replication", "database")][..],
+                "replication connections are not supported through the gateway",
+            ),
+            (
+                &[("user", "u"), ("replication", "on")],
+                "replication connections are not supported through the gateway",
+            ),
             (&[("database", "d")], "no role requested: the user name must be a role that you were granted"),
         ] {
             assert_eq!(parse(0x0003_0000, parameters).unwrap_err().to_string(), expected);

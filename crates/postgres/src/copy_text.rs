@@ -1,0 +1,194 @@
+//! One row of COPY's text and CSV formats, field by field, and a field written back.
+//!
+//! The server sends one row a CopyData message; a message that is not exactly one row is not understood.
+
+use bytes::{BufMut, BytesMut};
+
+use crate::copy_shape::TextFormat;
+
+/// Calls `each(raw, value)` for every field of `row`: its bytes as they stand, and its value (`None`: NULL).
+/// False where the row is not well formed; what was seen until then must not be used.
+pub(crate) fn fields(
+    format: &TextFormat,
+    row: &[u8],
+    scratch: &mut Vec<u8>,
+    mut each: impl FnMut(&[u8], Option<&[u8]>) -> bool,
+) -> bool {
+    let Some(row) = row.strip_suffix(b"\n") else { return false };
+    let row = if format.csv { row.strip_suffix(b"\r").unwrap_or(row) } else { row };
+    let mut rest = row;
+    loop {
+        scratch.clear();
+        let Some((len, quoted)) =
+            (if format.csv { csv_field(format, rest, scratch) } else { text_field(format, rest, scratch) })
+        else {
+            return false;
+        };
+        let (raw, behind) = rest.split_at_checked(len).unwrap_or_default();
+        let null = !quoted && raw == format.null;
+        if !each(raw, (!null).then_some(scratch)) {
+            return false;
+        }
+        match behind.split_first() {
+            None => return true,
+            Some((_, behind)) => rest = behind,
+        }
+    }
+}
+
+/// The length of the field at the front of `rest`; its value goes to `value`. Nothing in text format is quoted.
+fn text_field(format: &TextFormat, rest: &[u8], value: &mut Vec<u8>) -> Option<(usize, bool)> {
+    let mut at = 0;
+    while let Some(byte) = rest.get(at).copied() {
+        match byte {
+            b'\n' => return None,
+            b'\\' => {
+                at += 1;
+                value.push(match *rest.get(at)? {
+                    b'b' => b'\x08',
+                    b'f' => b'\x0c',
+                    b'n' => b'\n',
+                    b'r' => b'\r',
+                    b't' => b'\t',
+                    b'v' => b'\x0b',
+                    literal => literal,
+                });
+            }
+            _ if byte == format.delimiter => break,
+            _ => value.push(byte),
+        }
+        at += 1;
+    }
+    Some((at, false))
+}
+
+fn csv_field(format: &TextFormat, rest: &[u8], value: &mut Vec<u8>) -> Option<(usize, bool)> {
+    if rest.first() != Some(&format.quote) {
+        let len = rest.iter().position(|byte| *byte == format.delimiter).unwrap_or(rest.len());
+        let raw = rest.get(..len)?;
+        // The server quotes a field that holds one of these.
+        if raw.iter().any(|byte| *byte == b'\n' || *byte == b'\r' || *byte == format.quote) {
+            return None;
+        }
+        value.extend_from_slice(raw);
+        return Some((len, false));
+    }
+    let mut at = 1;
+    loop {
+        let byte = *rest.get(at)?;
+        let next = rest.get(at + 1).copied();
+        if byte == format.escape && next.is_some_and(|next| next == format.quote || next == format.escape) {
+            value.extend(next);
+            at += 2;
+        } else if byte == format.quote {
+            let ends = next.is_none_or(|next| next == format.delimiter);
+            return ends.then_some((at + 1, true));
+        } else {
+            value.push(byte);
+            at += 1;
+        }
+    }
+}
+
+/// Writes one field; `None` is NULL.
+pub(crate) fn put_field(format: &TextFormat, value: Option<&[u8]>, out: &mut BytesMut) {
+    let Some(value) = value else {
+        out.extend_from_slice(&format.null);
+        return;
+    };
+    if format.csv {
+        // Quoted always: a masked field is never mistaken for NULL, a number or the end of data.
+        out.put_u8(format.quote);
+        for byte in value {
+            if *byte == format.quote || *byte == format.escape {
+                out.put_u8(format.escape);
+            }
+            out.put_u8(*byte);
+        }
+        out.put_u8(format.quote);
+        return;
+    }
+    for byte in value {
+        let letter = match byte {
+            b'\x08' => b'b',
+            b'\x0c' => b'f',
+            b'\n' => b'n',
+            b'\r' => b'r',
+            b'\t' => b't',
+            b'\x0b' => b'v',
+            b'\\' => b'\\',
+            byte if *byte == format.delimiter => *byte,
+            byte => {
+                out.put_u8(*byte);
+                continue;
+            }
+        };
+        out.extend_from_slice(&[b'\\', letter]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn format(csv: bool) -> TextFormat {
+        TextFormat {
+            csv,
+            delimiter: if csv { b',' } else { b'\t' },
+            quote: b'"',
+            escape: b'"',
+            null: if csv { Vec::new() } else { b"\\N".to_vec() },
+            header: false,
+        }
+    }
+
+    fn read(format: &TextFormat, row: &[u8]) -> Option<Vec<Option<Vec<u8>>>> {
+        let mut out = Vec::new();
+        let whole = fields(format, row, &mut Vec::new(), |_, value| {
+            out.push(value.map(<[u8]>::to_vec));
+            true
+        });
+        whole.then_some(out)
+    }
+
+    fn values(values: &[Option<&str>]) -> Option<Vec<Option<Vec<u8>>>> {
+        Some(values.iter().map(|value| value.map(|value| value.as_bytes().to_vec())).collect())
+    }
+
+    #[test]
+    fn rows_are_read_as_the_server_wrote_them() {
+        for (csv, row, expected) in [
+            (false, &b"1\ta\\tb\\\\\\n\t\\N\t\n"[..], values(&[Some("1"), Some("a\tb\\\n"), None, Some("")])),
+            (false, b"\n", values(&[Some("")])),
+            (true, b"1,\"a\"\"b,\nc\",,\"\"\n", values(&[Some("1"), Some("a\"b,\nc"), None, Some("")])),
+            (true, b"x\r\n", values(&[Some("x")])),
+            (false, b"no end", None),
+            (false, b"two\nrows\n", None),
+            (false, b"open\\\n", None),
+            (true, b"\"open\n", None),
+            (true, b"\"a\"b\n", None),
+            (true, b"a\nb\n", None),
+        ] {
+            assert_eq!(read(&format(csv), row), expected, "{}", String::from_utf8_lossy(row));
+        }
+    }
+
+    #[test]
+    fn whatever_is_written_reads_back() {
+        let nasty = [Some("plain"), None, Some(""), Some("\\N"), Some("\\."), Some("a\tb,c\"d\\e\nf\r")];
+        for csv in [false, true] {
+            for escape in [b'"', b'\\'] {
+                let format = TextFormat { escape, ..format(csv) };
+                let mut row = BytesMut::new();
+                for (index, value) in nasty.iter().enumerate() {
+                    if index > 0 {
+                        row.put_u8(format.delimiter);
+                    }
+                    put_field(&format, value.map(str::as_bytes), &mut row);
+                }
+                row.put_u8(b'\n');
+                assert_eq!(read(&format, &row), values(&nasty), "csv {csv}");
+            }
+        }
+    }
+}

@@ -1,0 +1,503 @@
+//! Messages from the upstream: which pass, which are written anew, which go no further, and what each tells.
+//!
+//! Every answer must be the one that is owed next; anything else ends the session.
+
+use std::rc::Rc;
+
+use weir_policy::Kind;
+use weir_wire::{Action, NoteKind, Outbox};
+
+use crate::Error;
+use crate::codec::{Fields, body, header};
+use crate::copy_shape::CopyShape;
+use crate::expected::{Expected, Own};
+use crate::extended::keeps_columns;
+use crate::layout::Formats;
+use crate::masker::{Batch, Format};
+use crate::session::{Copying, Rows, Session, note_error};
+use crate::upload::Upload;
+
+/// What becomes of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    Pass,
+    /// It goes no further; what replaces it has been written.
+    Replaced,
+}
+
+impl Session {
+    /// Looks at the upstream's input.
+    pub(crate) fn upstream(&mut self, input: &[u8], out: &mut Outbox) -> Result<Action, Error> {
+        let mut pass = 0;
+        loop {
+            let rest = input.get(pass..).unwrap_or_default();
+            let Some(header) = header(rest).map_err(|_| Error::UpstreamLength)? else { break };
+            let is_row = match header.tag {
+                b'D' => true,
+                b'd' => matches!(self.copying, Copying::Out(_)),
+                _ => false,
+            };
+            if is_row && self.rows_pass(header.tag)? {
+                pass += header.total;
+                if header.total > rest.len() {
+                    break;
+                }
+                continue;
+            }
+            if header.total > self.shared.limits.message_bytes {
+                return Err(if is_row {
+                    Error::Unmaskable("a row is over the limit")
+                } else {
+                    Error::UpstreamLength
+                });
+            }
+            let Some(body) = body(rest, header.total) else { break };
+            if pass > 0 && (is_row || self.is_replaced(header.tag)) {
+                break;
+            }
+            if is_row {
+                return self.mask_rows(header.tag, rest, out);
+            }
+            match self.reply(header.tag, rest.get(..header.total).unwrap_or_default(), body, out)? {
+                Fate::Pass => pass += header.total,
+                Fate::Replaced => return Ok(Action::Discard { len: header.total }),
+            }
+        }
+        Ok(if pass > 0 { Action::Forward { len: pass } } else { Action::NeedMore })
+    }
+
+    /// Whether a message of this kind may be written anew, so that what stands before it must go first.
+    fn is_replaced(&self, tag: u8) -> bool {
+        match tag {
+            b'A' => true,
+            b'E' | b'N' | b'S' => {
+                self.plan().is_some()
+                    || matches!(self.queue.front(), Some(Expected::Poison { .. }))
+                    || self.queue.front().is_some_and(Expected::is_own)
+                    || !self.own_error.is_empty()
+            }
+            _ => self.queue.front().is_some_and(Expected::is_own),
+        }
+    }
+
+    fn reply(&mut self, tag: u8, whole: &[u8], body: &[u8], out: &mut Outbox) -> Result<Fate, Error> {
+        match tag {
+            b'A' => return self.notification(body, out),
+            b'N' => return self.notice(body, out),
+            b'S' => return self.parameter_status(body, out),
+            b'E' => return self.error_response(whole, body, out),
+            _ => {}
+        }
+        let own = self.queue.front().is_some_and(Expected::is_own);
+        match tag {
+            b'1' => self.parse_complete()?,
+            b'2' => self.bind_complete()?,
+            b'3' => self.close_complete()?,
+            b'C' => self.command_complete(body, out)?,
+            b'G' => self.copy_in()?,
+            b'H' => self.copy_out(body)?,
+            b'I' => self.end_of_result(b"", out)?,
+            b'T' => self.row_description(body)?,
+            b'V' => self.function_result()?,
+            b'Z' => self.ready(body)?,
+            b'c' => self.copy_done()?,
+            // CopyData in its place was a row.
+            b'd' => return Err(Error::UpstreamState("CopyData outside of COPY")),
+            b'n' => self.row_description(&[0, 0])?,
+            b's' => self.end_of_result(b"PortalSuspended", out)?,
+            b't' => self.parameter_description()?,
+            b'W' => return Err(Error::UpstreamState("CopyBothResponse")),
+            tag => return Err(Error::UpstreamUnknown(tag)),
+        }
+        Ok(if own { Fate::Replaced } else { Fate::Pass })
+    }
+
+    fn parse_complete(&mut self) -> Result<(), Error> {
+        match self.queue.pop_front() {
+            Some(Expected::Parse(slot)) => {
+                let gone = self.statements.succeeded(slot);
+                self.pool.retire(gone);
+                Ok(())
+            }
+            Some(Expected::Own(Own::Parse)) => Ok(()),
+            _ => Err(Error::UpstreamState("ParseComplete")),
+        }
+    }
+
+    fn bind_complete(&mut self) -> Result<(), Error> {
+        let Some(Expected::Bind(slot)) = self.queue.pop_front() else {
+            return Err(Error::UpstreamState("BindComplete"));
+        };
+        let gone = self.portals.succeeded(slot);
+        self.retire_portal(gone);
+        Ok(())
+    }
+
+    fn close_complete(&mut self) -> Result<(), Error> {
+        // What was sent after it may have given the name another meaning already.
+        let settled = self.queue.len() == 1;
+        match self.queue.pop_front() {
+            Some(Expected::CloseStatement(slot)) => {
+                let gone = slot.and_then(|slot| self.statements.closed(slot, settled));
+                self.pool.retire(gone);
+            }
+            Some(Expected::ClosePortal(slot)) => {
+                let gone = slot.and_then(|slot| self.portals.closed(slot, settled));
+                self.retire_portal(gone);
+            }
+            Some(Expected::Own(Own::Close)) => {}
+            _ => return Err(Error::UpstreamState("CloseComplete")),
+        }
+        Ok(())
+    }
+
+    fn parameter_description(&self) -> Result<(), Error> {
+        match self.queue.front() {
+            Some(Expected::DescribeStatement(_) | Expected::Own(Own::Describe)) => Ok(()),
+            _ => Err(Error::UpstreamState("ParameterDescription")),
+        }
+    }
+
+    /// RowDescription, or NoData as a description of no columns.
+    fn row_description(&mut self, body: &[u8]) -> Result<(), Error> {
+        const MALFORMED: Error = Error::UpstreamMalformed("RowDescription");
+        let masks = self.plan().is_some();
+        match self.queue.front() {
+            Some(Expected::Query { obligations, .. }) => {
+                self.rows = Rows::Clear;
+                if let Some(plan) = obligations.mask.clone() {
+                    if !self.masker.layout.resolve(&plan, body, Formats::Described) {
+                        return Err(MALFORMED);
+                    }
+                    self.begin_rows(&plan);
+                }
+                return Ok(());
+            }
+            Some(Expected::DescribeStatement(slot)) => {
+                if let Some(statement) = slot.and_then(|slot| self.statements.live(slot)).filter(|_| masks) {
+                    keep(&mut statement.columns.borrow_mut(), body);
+                }
+            }
+            Some(Expected::DescribePortal { slot, own: false }) => {
+                if let Some(portal) = slot.and_then(|slot| self.portals.live_mut(slot)).filter(|_| masks) {
+                    keep(&mut portal.columns, body);
+                    let statement = &portal.statement;
+                    if keeps_columns(&statement.facts) {
+                        keep(&mut statement.columns.borrow_mut(), body);
+                    }
+                }
+            }
+            Some(Expected::DescribePortal { own: true, .. } | Expected::Own(Own::Describe)) => {
+                keep(&mut self.own_columns, body);
+            }
+            _ => return Err(Error::UpstreamState("RowDescription")),
+        }
+        self.queue.pop_front();
+        Ok(())
+    }
+
+    fn begin_rows(&mut self, plan: &weir_policy::MaskPlan) {
+        self.masker.begin(plan);
+        self.rows = if self.masker.layout.is_clear(plan) { Rows::Clear } else { Rows::Masked };
+    }
+
+    /// Whether rows of the answer at the head pass unseen.
+    fn rows_pass(&mut self, tag: u8) -> Result<bool, Error> {
+        if self.rows == Rows::Unknown {
+            match self.queue.front() {
+                Some(Expected::Execute { slot, obligations, own, .. }) if tag == b'D' => {
+                    let (slot, own) = (*slot, *own);
+                    match obligations.mask.clone() {
+                        None => self.rows = Rows::Clear,
+                        Some(plan) => self.resolve_portal(&plan, slot, own)?,
+                    }
+                }
+                _ => return Err(Error::UpstreamState("DataRow")),
+            }
+        }
+        Ok(self.rows == Rows::Clear)
+    }
+
+    fn resolve_portal(
+        &mut self,
+        plan: &std::sync::Arc<weir_policy::MaskPlan>,
+        slot: Option<crate::names::Slot>,
+        own: bool,
+    ) -> Result<(), Error> {
+        const UNKNOWN: Error = Error::Unmaskable("its columns were never described");
+        let layout = &mut self.masker.layout;
+        let resolved = if own {
+            layout.resolve(plan, &self.own_columns, Formats::Described)
+        } else {
+            let portal = slot.and_then(|slot| self.portals.live(slot)).ok_or(UNKNOWN)?;
+            if portal.columns.is_empty() {
+                let columns = portal.statement.columns.borrow();
+                if columns.is_empty() {
+                    return Err(UNKNOWN);
+                }
+                layout.resolve(plan, &columns, Formats::Codes(&portal.formats))
+            } else {
+                layout.resolve(plan, &portal.columns, Formats::Described)
+            }
+        };
+        if !resolved {
+            return Err(Error::UpstreamMalformed("RowDescription"));
+        }
+        self.begin_rows(plan);
+        Ok(())
+    }
+
+    fn mask_rows(&mut self, tag: u8, input: &[u8], out: &mut Outbox) -> Result<Action, Error> {
+        let plan = self.queue.front().and_then(Expected::obligations).and_then(|head| head.mask.clone());
+        let plan = plan.ok_or(Error::UpstreamState("rows"))?;
+        let mut row = Format::Row;
+        let format = match (&mut self.copying, tag) {
+            (Copying::Out(Some(format)), b'd') => format,
+            (_, b'D') => &mut row,
+            _ => return Err(Error::UpstreamState("rows")),
+        };
+        let batch = self.masker.batch(&plan, &self.shared.key, format, tag, input, &mut out.client)?;
+        Ok(match batch {
+            Batch::Pass(len) => Action::Forward { len },
+            Batch::Rewritten(len) => Action::Discard { len },
+        })
+    }
+
+    /// The rows of an answer are over, one way or another: what was masked in them is noted.
+    pub(crate) fn end_rows(&mut self, out: &mut Outbox) {
+        if std::mem::replace(&mut self.rows, Rows::Unknown) == Rows::Masked
+            && !self.masker.ledger.is_empty()
+            && let Some(plan) =
+                self.queue.front().and_then(Expected::obligations).and_then(|head| head.mask.as_ref())
+        {
+            out.notes.note(NoteKind::MaskLedger, |note| self.masker.ledger.write(plan, note));
+        }
+    }
+
+    fn command_complete(&mut self, body: &[u8], out: &mut Outbox) -> Result<(), Error> {
+        let tag = Fields(body).cstr().ok_or(Error::UpstreamMalformed("CommandComplete"))?;
+        let facts = match self.queue.front() {
+            Some(Expected::Query { facts, .. }) => Some(Rc::clone(facts)),
+            Some(Expected::Execute { slot: Some(slot), .. }) => {
+                self.portals.live(*slot).map(|portal| Rc::clone(&portal.statement.facts))
+            }
+            _ => None,
+        };
+        if let Some(facts) = facts {
+            self.learn(tag, &facts);
+        }
+        self.end_of_result(tag, out)
+    }
+
+    /// What a command tells about the names of statements, where it was the only one of its text.
+    fn learn(&mut self, tag: &[u8], facts: &weir_policy::Facts) {
+        let settled = self.queue.len() == 1;
+        if tag == b"DISCARD ALL" || tag == b"DEALLOCATE ALL" {
+            self.statements.all_closed(settled);
+            return;
+        }
+        let ([only], Kind::Prepare | Kind::Deallocate) =
+            (facts.statements.as_slice(), facts.statements.first().map_or(Kind::Other, |first| first.kind))
+        else {
+            return;
+        };
+        let Some(slot) = only.handle.as_ref().and_then(|name| self.statements.find(name.as_bytes())) else {
+            return;
+        };
+        match tag {
+            b"PREPARE" => self.statements.means(slot, |statement| statement.facts.id == facts.id),
+            b"DEALLOCATE" => {
+                let gone = self.statements.closed(slot, settled);
+                self.pool.retire(gone);
+            }
+            _ => {}
+        }
+    }
+
+    fn end_of_result(&mut self, tag: &[u8], out: &mut Outbox) -> Result<(), Error> {
+        self.end_rows(out);
+        self.copying = Copying::None;
+        match self.queue.front() {
+            Some(Expected::Query { .. }) => {}
+            Some(Expected::Execute { .. }) => {
+                self.queue.pop_front();
+            }
+            _ => return Err(Error::UpstreamState("CommandComplete")),
+        }
+        out.notes.note(NoteKind::Outcome, |note| {
+            note.extend_from_slice(b"{\"tag\":\"");
+            note.extend(tag.iter().filter(|byte| byte.is_ascii_alphanumeric() || **byte == b' '));
+            note.extend_from_slice(b"\"}");
+        });
+        Ok(())
+    }
+
+    fn function_result(&self) -> Result<(), Error> {
+        match self.queue.front() {
+            Some(Expected::Function) => Ok(()),
+            _ => Err(Error::UpstreamState("FunctionCallResponse")),
+        }
+    }
+
+    fn copy_in(&mut self) -> Result<(), Error> {
+        let (facts, extended) = match self.queue.front() {
+            Some(Expected::Query { facts, .. }) => (Some(Rc::clone(facts)), false),
+            Some(Expected::Execute { slot, .. }) => {
+                let portal = slot.and_then(|slot| self.portals.live(slot));
+                (portal.map(|portal| Rc::clone(&portal.statement.facts)), true)
+            }
+            _ => return Err(Error::UpstreamState("CopyInResponse")),
+        };
+        if extended {
+            // The upstream ignores a Sync that it reads among the data, and one was often sent along.
+            while self.queue.len() > 1 && matches!(self.queue.get(1), Some(Expected::Sync)) {
+                self.queue.remove(1);
+                self.group_open = true;
+            }
+        }
+        if self.queue.len() > 1 {
+            return Err(Error::ClientState("messages sent behind a COPY before its data"));
+        }
+        let plan = self.queue.front().and_then(Expected::obligations).and_then(|head| head.mask.as_ref());
+        self.copying = Copying::In(Upload::new(plan, facts.as_deref()));
+        Ok(())
+    }
+
+    fn copy_out(&mut self, body: &[u8]) -> Result<(), Error> {
+        let mut fields = Fields(body);
+        let (binary, columns) = match (fields.u8(), fields.count()) {
+            (Some(format @ 0..=1), Some(columns)) => (format == 1, columns),
+            _ => return Err(Error::UpstreamMalformed("CopyOutResponse")),
+        };
+        let (obligations, copy) = match self.queue.front_mut() {
+            Some(Expected::Query { obligations, copy, .. } | Expected::Execute { obligations, copy, .. }) => {
+                (Rc::clone(obligations), copy.take())
+            }
+            _ => return Err(Error::UpstreamState("CopyOutResponse")),
+        };
+        let Some(plan) = &obligations.mask else {
+            self.copying = Copying::Out(None);
+            self.rows = Rows::Clear;
+            return Ok(());
+        };
+        let format =
+            copy.and_then(|copy| copy_format(*copy, binary)).ok_or(Error::Unmaskable("unforeseen COPY"))?;
+        // A table's generated columns are not copied: then the two differ, and nothing is certain.
+        let described = self.masker.layout.resolve(plan, &self.own_columns, Formats::All { binary });
+        if !described || self.masker.layout.shapes.len() != columns {
+            return Err(Error::Unmaskable("the columns of a COPY are not those described"));
+        }
+        self.begin_rows(plan);
+        self.own_columns.clear();
+        self.copying = Copying::Out(Some(format));
+        Ok(())
+    }
+
+    fn copy_done(&mut self) -> Result<(), Error> {
+        match self.copying {
+            Copying::Out(_) => Ok(()),
+            Copying::In(_) | Copying::None => Err(Error::UpstreamState("CopyDone")),
+        }
+    }
+
+    fn ready(&mut self, body: &[u8]) -> Result<(), Error> {
+        let [status @ (b'I' | b'T' | b'E')] = body else {
+            return Err(Error::UpstreamMalformed("ReadyForQuery"));
+        };
+        match self.queue.pop_front() {
+            Some(
+                Expected::Function
+                | Expected::Own(Own::Sync)
+                | Expected::Poison { simple: true, .. }
+                | Expected::Query { .. }
+                | Expected::Sync,
+            ) => {}
+            _ => return Err(Error::UpstreamState("ReadyForQuery")),
+        }
+        self.status = *status;
+        self.nudged = false;
+        self.rows = Rows::Unknown;
+        self.own_error.clear();
+        if *status == b'I' {
+            // Portals do not outlive their transaction.
+            self.portals.all_closed(true);
+        }
+        if self.queue.is_empty() && self.asking.is_none() {
+            self.statements.sweep();
+            self.portals.sweep();
+        }
+        Ok(())
+    }
+
+    fn error_response(&mut self, whole: &[u8], body: &[u8], out: &mut Outbox) -> Result<Fate, Error> {
+        self.end_rows(out);
+        self.finish_upload(out);
+        self.copying = Copying::None;
+        let own_is_synced = self.own_is_synced();
+        match self.queue.front_mut() {
+            Some(Expected::Poison { error, simple }) => {
+                let (error, simple) = (std::mem::take(error), *simple);
+                note_error(&error, &mut out.notes);
+                out.client.extend_from_slice(&error);
+                if !simple {
+                    self.queue.pop_front();
+                    self.fail_group();
+                }
+                return Ok(Fate::Replaced);
+            }
+            Some(Expected::Own(_)) if own_is_synced => {
+                // The COPY itself comes next, and will fail with an error of its own or with this one.
+                self.own_columns.clear();
+                let mut kept = std::mem::take(&mut self.own_error);
+                kept.clear();
+                self.filter_response(b'E', body, &mut kept)?;
+                self.own_error = kept;
+                self.fail_group();
+                return Ok(Fate::Replaced);
+            }
+            _ => {}
+        }
+        note_error(whole, &mut out.notes);
+        let aborted = crate::probe::sqlstate(body) == *b"25P02";
+        let fate = if aborted && !self.own_error.is_empty() {
+            out.client.extend_from_slice(&self.own_error);
+            self.own_error.clear();
+            Fate::Replaced
+        } else if self.plan().is_some() {
+            self.filter_response(b'E', body, &mut out.client)?;
+            Fate::Replaced
+        } else {
+            Fate::Pass
+        };
+        let own = self.queue.front().is_some_and(Expected::is_own);
+        if self.queue.front().is_some_and(Expected::skips_on_error) {
+            self.fail_group();
+        }
+        if own && fate == Fate::Pass {
+            // The gateway's own question failed as the client's next message would have.
+            out.client.extend_from_slice(whole);
+            return Ok(Fate::Replaced);
+        }
+        Ok(fate)
+    }
+
+    /// Whether the gateway's own description stands in a sync group of its own.
+    fn own_is_synced(&self) -> bool {
+        let boundary =
+            self.queue.iter().find(|expected| matches!(expected, Expected::Sync | Expected::Own(Own::Sync)));
+        matches!(boundary, Some(Expected::Own(Own::Sync)))
+    }
+}
+
+fn keep(columns: &mut Vec<u8>, body: &[u8]) {
+    columns.clear();
+    columns.extend_from_slice(body);
+}
+
+/// `None`: the upstream does not do what the text said.
+fn copy_format(copy: CopyShape, binary: bool) -> Option<Format> {
+    match copy.text {
+        None => binary.then_some(Format::Binary { header: true }),
+        Some(text) => (!binary).then_some(Format::Text(text)),
+    }
+}
