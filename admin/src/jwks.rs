@@ -82,3 +82,54 @@ async fn get(client: &Client, url: Url) -> Result<String> {
     }
     String::from_utf8(body).map_err(|_| anyhow!("{url} answered no text"))
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use axum::response::Redirect;
+    use axum::routing::get;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    const KEYS: &str =
+        r#"{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
+
+    /// An issuer that answers so; `@` stands for its own URL.
+    async fn outcome(discovery: &str, keys: &str) -> Result<Arc<str>, String> {
+        crate::tls::install_provider();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let (discovery, keys) = (discovery.replace('@', &url), keys.to_owned());
+        let router = Router::new()
+            .route("/.well-known/openid-configuration", get(|| async { discovery }))
+            .route("/keys", get(|| async { keys }))
+            .route("/moved", get(|| async { Redirect::temporary("/keys") }));
+        let serving = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+        let outcome = fetch(&client(None).unwrap(), &url).await.map_err(|error| format!("{error:#}"));
+        serving.abort();
+        outcome
+    }
+
+    #[tokio::test]
+    async fn only_a_proper_issuers_usable_keys_are_taken() {
+        let good = r#"{"issuer":"@","jwks_uri":"@/keys"}"#;
+        assert_eq!(&*outcome(good, KEYS).await.unwrap(), KEYS);
+        let long = format!("{KEYS}{}", " ".repeat(MAX_ANSWER_BYTES));
+        for (discovery, keys, says) in [
+            (r#"{"issuer":"https://else.example","jwks_uri":"@/keys"}"#, KEYS, "not \"http://"),
+            (r#"{"issuer":"@"}"#, KEYS, "no issuer and jwks_uri"),
+            ("<html>", KEYS, "no issuer and jwks_uri"),
+            (r#"{"issuer":"@","jwks_uri":"@/moved"}"#, KEYS, "307"),
+            (r#"{"issuer":"@","jwks_uri":"@/gone"}"#, KEYS, "404"),
+            (r#"{"issuer":"@","jwks_uri":"http://192.0.2.1/keys"}"#, KEYS, "must be https"),
+            (r#"{"issuer":"@","jwks_uri":"file:///etc/passwd"}"#, KEYS, "must be https"),
+            (good, r#"{"keys":[]}"#, "no key"),
+            (good, "{}", "list of keys"),
+            (good, &long, "more than"),
+        ] {
+            let error = outcome(discovery, keys).await.unwrap_err();
+            assert!(error.contains(says), "{discovery} {says}: {error}");
+        }
+    }
+}

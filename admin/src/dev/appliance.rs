@@ -190,7 +190,7 @@ fn compile_policy(layout: &Layout, bin: &Path) -> Result<String> {
     compile.arg("compile").arg(layout.path("policy"));
     compile.arg("--key").arg(&key).arg("--out").arg(layout.path("policy/current.bundle"));
     run(compile, "weir-policy compile")?;
-    let public = std::fs::read_to_string(key.with_extension("pub"))?;
+    let public = std::fs::read_to_string(key.with_extension("key.pub"))?;
     Ok(public.trim().to_owned())
 }
 

@@ -31,7 +31,7 @@ pub(crate) struct DevIssuer {
 
 impl DevIssuer {
     /// Opens a directory, making its key where there is none.
-    pub(super) fn open(dir: &Path) -> Result<Self> {
+    pub(crate) fn open(dir: &Path) -> Result<Self> {
         std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
         let key = dir.join(KEY);
         if !key.exists() {
@@ -74,7 +74,7 @@ impl DevIssuer {
     }
 
     /// Listens; answers the issuer's URL and what serves it for ever.
-    pub(super) async fn serve(self, listener: TcpListener) -> Result<(String, impl Future<Output = ()>)> {
+    pub(crate) async fn serve(self, listener: TcpListener) -> Result<(String, impl Future<Output = ()>)> {
         let url = format!("http://{}", listener.local_addr()?);
         let path = self.dir.join(URL);
         std::fs::write(&path, &url).with_context(|| format!("cannot write {}", path.display()))?;

@@ -18,6 +18,8 @@ use std::net::SocketAddr;
 use anyhow::{Context as _, Result, bail};
 
 pub(crate) use appliance::up;
+#[cfg(test)]
+pub(crate) use issuer::DevIssuer;
 pub(crate) use issuer::run as issuer;
 pub(crate) use token::mint as token;
 

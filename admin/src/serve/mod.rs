@@ -8,6 +8,8 @@ mod control;
 mod door;
 mod hub;
 mod issuers;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
