@@ -18,7 +18,8 @@ use weir_mask::{ColumnPlan, Error, Finder, Ledger, MaskKey, StreamMask, scrub};
 use weir_policy::{MaskMethod, MaskPlan, PatternIndex, PatternMask, ScanError, Scanner, Validator};
 use zeroize::Zeroizing;
 
-const SECRET: &[u8] = b"tttop-secret";
+/// Its end is its beginning, so that two of it can overlap.
+const SECRET: &[u8] = b"tt-secret-tt";
 
 fn plan(scanner: impl Scanner + 'static, rules: &[(u32, Option<Validator>, MaskMethod)]) -> Arc<MaskPlan> {
     let patterns = rules.iter().map(|(pattern, validator, method)| PatternMask {
@@ -109,7 +110,8 @@ fn fragment() -> impl Strategy<Value = &'static str> {
         "abc",
         "\n",
         "@",
-        "tttop-secret",
+        "tt-secret-tt",
+        "-secret-tt",
         "t",
         "\0",
         "lorem ipsum dolor ",
@@ -170,6 +172,20 @@ fn every_cut_of_a_protected_text_gives_the_same() {
             let pieces = [&text[..first], &text[first..second], &text[second..]];
             assert_eq!(streamed(&plan, None, pieces).0, expected, "cut at {first} and {second}");
         }
+    }
+}
+
+#[test]
+fn overlapping_copies_of_a_secret_vanish_together() {
+    let plan = pii();
+    let text = b"a tt-secret-tt-secret-tt-secret-tt b tt-secret-t";
+    for cut in 1..text.len() {
+        let (out, _) = streamed(&plan, Some(SECRET), text.chunks(cut));
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            format!("a {} b tt-secret-t", "*".repeat(32)),
+            "cut {cut}"
+        );
     }
 }
 
