@@ -1,0 +1,290 @@
+//! `weir.toml`, as the data plane reads it. The file is the node's: admin and the recorder read their own sections of
+//! the same file, which are accepted here unread. Holds no secret and opens no socket.
+//!
+//! ```toml
+//! [node]
+//! name = "n1"                       # default: the host's name
+//! cores = 2                         # default: every core this process may run on
+//!
+//! [[listener]]
+//! protocol = "postgres"             # or "http"
+//! address = "0.0.0.0:5432"
+//! cert = "/etc/weir/tls/cert.pem"   # chain, leaf first; read again on SIGHUP
+//! key = "/etc/weir/tls/key.pem"
+//!
+//! [[listener]]
+//! protocol = "http"
+//! address = "0.0.0.0:8443"
+//! cert = "/etc/weir/tls/cert.pem"
+//! key = "/etc/weir/tls/key.pem"
+//! connection = "billing-api"        # http only: the connection this listener stands for
+//!
+//! [policy]
+//! bundle = "/var/lib/weir/policy/current.bundle"   # read again when it changes, and on SIGHUP
+//! trusted_keys = ["ed25519:<64 hex digits>"]       # as `weir-policy keygen` prints; two while rotating
+//!
+//! [recorder]
+//! socket = "/run/weir/recorder.sock"               # other keys are the recorder's own
+//!
+//! [control]
+//! socket = "/run/weir/control.sock"                # other keys are admin's own
+//! state_max_age = "30s"
+//!
+//! [limits]                          # see limits.rs
+//! idle_timeout = "8h"
+//!
+//! [admin]                           # admin's
+//! [[issuer]]                        # admin's
+//! ```
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer};
+use weir_control::Protocol;
+
+use crate::limits::Limits;
+
+/// What is wrong with the file: always the operator's to mend, so it says where and what to write instead.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("cannot read {path}: {source}")]
+    Read { path: PathBuf, source: std::io::Error },
+    #[error("{path}: {message}")]
+    Toml { path: PathBuf, message: String },
+    #[error("{path}: {message}")]
+    Meaning { path: PathBuf, message: String },
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Config {
+    #[serde(default)]
+    pub node: Node,
+    #[serde(default, rename = "listener")]
+    pub listeners: Vec<Listener>,
+    pub policy: PolicySource,
+    pub recorder: RecorderEnd,
+    pub control: ControlEnd,
+    #[serde(default)]
+    pub limits: Limits,
+    /// Admin's own, unread.
+    #[serde(default, rename = "admin")]
+    _admin: Option<toml::Value>,
+    #[serde(default, rename = "issuer")]
+    _issuer: Option<toml::Value>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Node {
+    /// What the record and admin call this node; empty: the host's name.
+    pub name: String,
+    /// Threads to run, one a core; zero: every core this process may run on.
+    pub cores: usize,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Listener {
+    pub protocol: Protocol,
+    pub address: SocketAddr,
+    pub cert: PathBuf,
+    pub key: PathBuf,
+    /// The connection every client of this listener means; needed for HTTP, meaningless for Postgres.
+    #[serde(default)]
+    pub connection: Option<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PolicySource {
+    pub bundle: PathBuf,
+    pub trusted_keys: Vec<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct RecorderEnd {
+    pub socket: PathBuf,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct ControlEnd {
+    pub socket: PathBuf,
+    /// New sessions are refused once the pushed state is older: a revocation could have been missed.
+    #[serde(default = "default_state_max_age", deserialize_with = "duration")]
+    pub state_max_age: Duration,
+}
+
+const fn default_state_max_age() -> Duration {
+    Duration::from_secs(30)
+}
+
+impl Config {
+    /// Reads and checks the file.
+    ///
+    /// # Errors
+    /// The operator's: unreadable, not TOML, an unknown key, or values that cannot hold together.
+    pub(crate) fn load(path: &Path) -> Result<Self, Error> {
+        let text =
+            std::fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+        Self::parse(&text, path)
+    }
+
+    fn parse(text: &str, path: &Path) -> Result<Self, Error> {
+        let config: Self = toml::from_str(text)
+            .map_err(|error| Error::Toml { path: path.to_owned(), message: explain(&error) })?;
+        config.check().map_err(|message| Error::Meaning { path: path.to_owned(), message })?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        if self.listeners.is_empty() {
+            return Err("no [[listener]]: nothing would ever connect; add one".into());
+        }
+        for listener in &self.listeners {
+            match (listener.protocol, &listener.connection) {
+                (Protocol::Http, None) => {
+                    return Err(format!(
+                        "listener {}: protocol \"http\" needs `connection = \"<name>\"`",
+                        listener.address
+                    ));
+                }
+                (Protocol::Postgres, Some(_)) => {
+                    return Err(format!(
+                        "listener {}: a postgres client names its connection as the database; remove `connection`",
+                        listener.address
+                    ));
+                }
+                (Protocol::Http, Some(_)) | (Protocol::Postgres, None) => {}
+            }
+        }
+        if self.policy.trusted_keys.is_empty() {
+            return Err("policy.trusted_keys is empty: no bundle could ever be trusted".into());
+        }
+        if !self.limits.ring_bytes.is_power_of_two() || self.limits.ring_bytes < 1 << 20 {
+            return Err("limits.ring_bytes must be a power of two, at least 1048576".into());
+        }
+        Ok(())
+    }
+}
+
+/// The parser's message with its line, and for an unknown key the nearest known one.
+fn explain(error: &toml::de::Error) -> String {
+    let message = error.to_string();
+    let message = message.trim_end();
+    match nearest(error.message()) {
+        Some(known) => format!("{message}\ndid you mean `{known}`?"),
+        None => message.to_owned(),
+    }
+}
+
+/// From serde's "unknown field `x`, expected one of `a`, `b`": the known key fewest edits away.
+fn nearest(message: &str) -> Option<&str> {
+    let mut quoted = message.strip_prefix("unknown field ")?.split('`').skip(1).step_by(2);
+    let unknown = quoted.next()?;
+    quoted.filter(|known| !known.starts_with('_')).min_by_key(|known| edits(unknown, known))
+}
+
+/// Levenshtein distance in bytes.
+fn edits(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.bytes().enumerate() {
+        let mut corner = i;
+        let mut left = i + 1;
+        for (cell, y) in row.iter_mut().skip(1).zip(b.bytes()) {
+            let here = (corner + usize::from(x != y)).min(left + 1).min(*cell + 1);
+            corner = std::mem::replace(cell, here);
+            left = here;
+        }
+        if let Some(first) = row.first_mut() {
+            *first = i + 1;
+        }
+    }
+    row.last().copied().unwrap_or(0)
+}
+
+/// `"250ms"`, `"30s"`, `"5m"`, `"8h"`.
+pub(crate) fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(from)?;
+    let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
+    let unit = text.get(digits.len()..).unwrap_or_default();
+    let ms_each = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => 0,
+    };
+    let count: u64 = digits.parse().unwrap_or(0);
+    count.checked_mul(ms_each).filter(|&ms| ms > 0).map(Duration::from_millis).ok_or_else(|| {
+        serde::de::Error::custom(format!(
+            "`{text}` is not a duration like \"250ms\", \"30s\", \"5m\" or \"8h\""
+        ))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SAMPLE: &str = r#"
+[[listener]]
+protocol = "postgres"
+address = "127.0.0.1:5433"
+cert = "c.pem"
+key = "k.pem"
+[policy]
+bundle = "b"
+trusted_keys = ["00"]
+[recorder]
+socket = "r.sock"
+segments = "/var/lib/weir/segments"
+[control]
+socket = "c.sock"
+[admin]
+listen = "127.0.0.1:9"
+[[issuer]]
+issuer = "https://i"
+"#;
+
+    fn parse(text: &str) -> Result<Config, String> {
+        Config::parse(text, Path::new("weir.toml")).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn other_programs_sections_are_accepted_unread() {
+        let config = parse(SAMPLE).unwrap();
+        assert_eq!(config.control.state_max_age, Duration::from_secs(30));
+        assert_eq!(config.limits.startup_packet_bytes, 10_000);
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_its_line_and_the_nearest_known_one() {
+        for (line, near) in [
+            ("[limits]\nidle_timeot = \"8h\"", "idle_timeout"),
+            ("[limits]\nconections = 7", "connections"),
+            ("[node]\ncore = 2", "cores"),
+            ("[polcy]\nbundle = 1", "policy"),
+        ] {
+            let error = parse(&format!("{SAMPLE}{line}\n")).unwrap_err();
+            assert!(error.contains(&format!("did you mean `{near}`")), "{error}");
+            assert!(error.contains("line "), "{error}");
+        }
+    }
+
+    #[test]
+    fn values_that_cannot_hold_together_are_refused_with_what_to_write_instead() {
+        for (from, to, says) in [
+            ("\"postgres\"", "\"http\"", "needs `connection"),
+            ("key = \"k.pem\"", "key = \"k.pem\"\nconnection = \"x\"", "remove `connection`"),
+            ("[\"00\"]", "[]", "trusted_keys is empty"),
+            ("[admin]", "[limits]\nring_bytes = 1000\n[admin]", "power of two"),
+            ("[admin]", "[limits]\nidle_timeout = \"soon\"\n[admin]", "not a duration"),
+        ] {
+            let error = parse(&SAMPLE.replacen(from, to, 1)).unwrap_err();
+            assert!(error.contains(says), "{error}");
+        }
+    }
+}

@@ -1,0 +1,347 @@
+//! The control thread: the one place that talks with admin, watches the policy bundle, keeps credentials, and knows
+//! which core waits for what. A plain thread; sessions never wait for it but at login and on hold.
+//!
+//! When admin is away, what it said last stays in force: sessions go on, cached credentials serve new ones, holds wait,
+//! and everything that waits is said again on the next connection.
+
+mod bundle;
+mod link;
+
+use std::collections::HashMap;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam::channel::Receiver;
+use rustix::event::{PollFd, PollFlags, Timespec};
+use weir_control::{Credential, HoldRequest, SessionSummary, ToAdmin, ToDataplane, VERSION};
+
+use crate::clock::Now;
+use crate::shared::{Answer, Errand, Mail, Shared};
+use crate::standing::Standing;
+use bundle::BundleFile;
+use link::Link;
+
+pub(crate) use bundle::load as load_bundle;
+
+/// How long an ask may stay unanswered before the login that needs it is refused.
+const ASK_PATIENCE: Duration = Duration::from_secs(5);
+const RECONNECT_EVERY: Duration = Duration::from_millis(250);
+/// The bundle file's time stamp is looked at this often.
+const BUNDLE_EVERY: Duration = Duration::from_millis(500);
+/// One refetch an issuer in this time, whatever callers present.
+const REFETCH_EVERY: Duration = Duration::from_secs(5);
+
+/// A held command, and where its session is; `None`: its client was told to come back.
+struct Holder {
+    owner: Option<(u16, u32)>,
+    request: Box<HoldRequest>,
+}
+
+struct Ask {
+    core: u16,
+    ask: u64,
+    connection: String,
+    role: String,
+    since: Instant,
+}
+
+pub(crate) struct Control {
+    shared: Arc<Shared>,
+    errands: Receiver<Errand>,
+    bundle: BundleFile,
+    link: Option<Link>,
+    next_dial: Instant,
+    complained: bool,
+    /// Waiting for people, by hold; said again after a reconnect.
+    holds: HashMap<String, Holder>,
+    sessions: HashMap<String, Box<SessionSummary>>,
+    asks: HashMap<u64, Ask>,
+    next_ask: u64,
+    /// Static credentials by connection and role. Minted ones that expire belong to their session alone.
+    credentials: HashMap<(String, String), Arc<Credential>>,
+    refetched: HashMap<String, Instant>,
+}
+
+impl Control {
+    pub(crate) fn new(shared: Arc<Shared>, errands: Receiver<Errand>, bundle: BundleFile) -> Self {
+        Self {
+            shared,
+            errands,
+            bundle,
+            link: None,
+            next_dial: Instant::now(),
+            complained: false,
+            holds: HashMap::new(),
+            sessions: HashMap::new(),
+            asks: HashMap::new(),
+            next_ask: 1,
+            credentials: HashMap::new(),
+            refetched: HashMap::new(),
+        }
+    }
+
+    /// Runs until the process ends.
+    pub(crate) fn run(mut self) -> ! {
+        loop {
+            self.connect();
+            self.wait();
+            self.shared.control.silence();
+            while let Ok(errand) = self.errands.try_recv() {
+                self.errand(errand);
+            }
+            self.receive();
+            self.give_up_old_asks();
+            self.forget_expired_holds();
+            if let Some(bundle) = self.bundle.changed(BUNDLE_EVERY) {
+                self.shared.tell_cores(|| Mail::Bundle(Arc::clone(&bundle)));
+            }
+            if let Some(link) = &mut self.link
+                && let Err(error) = link.flush()
+            {
+                self.lost(&error.to_string());
+            }
+        }
+    }
+
+    fn wait(&self) {
+        let bell = self.shared.control.bell();
+        let mut fds = vec![PollFd::new(&bell, PollFlags::IN)];
+        if let Some(link) = &self.link {
+            let flags = if link.owes() { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
+            fds.push(PollFd::from_borrowed_fd(link.as_fd(), flags));
+        }
+        let tick = Timespec { tv_sec: 0, tv_nsec: 250_000_000 };
+        // An interrupted wait is a short one.
+        let _ = rustix::event::poll(&mut fds, Some(&tick));
+    }
+
+    fn connect(&mut self) {
+        if self.link.is_some() || Instant::now() < self.next_dial {
+            return;
+        }
+        self.next_dial = Instant::now() + RECONNECT_EVERY;
+        match Link::dial(&self.shared.config.control.socket) {
+            Ok(link) => {
+                self.link = Some(link);
+                self.complained = false;
+                tracing::info!("connected to admin");
+                self.greet();
+            }
+            Err(error) if !self.complained => {
+                self.complained = true;
+                let socket = self.shared.config.control.socket.display();
+                tracing::warn!("admin is out of reach at {socket}: {error}; sessions go on, trying again");
+            }
+            Err(_) => {}
+        }
+    }
+
+    fn greet(&mut self) {
+        let hello = ToAdmin::Hello {
+            version: VERSION,
+            node: self.shared.node.clone(),
+            pid: std::process::id(),
+            boot: self.shared.boot,
+        };
+        self.say(&hello);
+        let sessions: Vec<_> = self.sessions.values().cloned().collect();
+        for session in sessions {
+            self.say(&ToAdmin::SessionOpened(session));
+        }
+        let holds: Vec<_> = self.holds.values().map(|holder| holder.request.clone()).collect();
+        for hold in holds {
+            self.say(&ToAdmin::Hold(hold));
+        }
+    }
+
+    /// Without a connection nothing is said: what must not be lost is said again by `greet`.
+    fn say(&mut self, message: &ToAdmin) {
+        let Some(link) = &mut self.link else { return };
+        if let Err(error) = link.say(message) {
+            self.lost(&error.to_string());
+        }
+    }
+
+    fn lost(&mut self, why: &str) {
+        tracing::warn!("lost admin: {why}; sessions go on, trying again");
+        self.link = None;
+        self.next_dial = Instant::now() + RECONNECT_EVERY;
+        for (_, ask) in std::mem::take(&mut self.asks) {
+            self.answer(&ask, Err("the credential service is out of reach".to_owned()));
+        }
+    }
+
+    fn errand(&mut self, errand: Errand) {
+        match errand {
+            Errand::Hold { core, slot, request } => {
+                self.say(&ToAdmin::Hold(request.clone()));
+                self.holds.insert(request.hold.clone(), Holder { owner: Some((core, slot)), request });
+            }
+            Errand::HoldMoved { hold, to } => {
+                if let Some(holder) = self.holds.get_mut(&hold) {
+                    holder.owner = to;
+                }
+            }
+            Errand::Withdraw { hold, reason } => {
+                self.holds.remove(&hold);
+                self.say(&ToAdmin::Withdraw { hold, reason });
+            }
+            Errand::Mint { core, ask, session, connection, role, subject, stale } => {
+                let ask = Ask { core, ask, connection, role, since: Instant::now() };
+                self.mint(ask, session, subject, stale);
+            }
+            Errand::RefetchKeys { issuer } => self.refetch(issuer),
+            Errand::SessionOpened(summary) => {
+                self.say(&ToAdmin::SessionOpened(summary.clone()));
+                self.sessions.insert(summary.session.clone(), summary);
+            }
+            Errand::SessionClosed { session, reason } => {
+                self.sessions.remove(&session);
+                self.say(&ToAdmin::SessionClosed { session, reason });
+            }
+            Errand::Alert { session, rule, text, at_unix_ms } => {
+                self.say(&ToAdmin::Alert { session, rule, text, at_unix_ms });
+            }
+            Errand::Reload => self.bundle.look_again(),
+        }
+    }
+
+    fn mint(&mut self, ask: Ask, session: String, subject: String, stale: bool) {
+        let key = (ask.connection.clone(), ask.role.clone());
+        if stale {
+            self.credentials.remove(&key);
+        } else if let Some(credential) = self.credentials.get(&key) {
+            let credential = Arc::clone(credential);
+            self.answer(&ask, Ok(credential));
+            return;
+        }
+        if self.link.is_none() {
+            self.answer(&ask, Err("the credential service is out of reach".to_owned()));
+            return;
+        }
+        let number = self.next_ask;
+        self.next_ask += 1;
+        let (connection, role) = key;
+        self.asks.insert(number, ask);
+        self.say(&ToAdmin::Mint { ask: number, session, connection, role, subject, stale });
+    }
+
+    fn refetch(&mut self, issuer: String) {
+        let due = self.refetched.get(&issuer).is_none_or(|last| last.elapsed() >= REFETCH_EVERY);
+        // Only configured issuers reach this, so that the map stays small.
+        if due {
+            self.refetched.insert(issuer.clone(), Instant::now());
+            self.say(&ToAdmin::RefetchKeys { issuer });
+        }
+    }
+
+    fn answer(&self, ask: &Ask, credential: Result<Arc<Credential>, String>) {
+        if let Some(core) = self.shared.cores.get(usize::from(ask.core)) {
+            core.send(Mail::Minted { ask: ask.ask, credential });
+        }
+    }
+
+    fn give_up_old_asks(&mut self) {
+        let old: Vec<u64> = self
+            .asks
+            .iter()
+            .filter(|(_, ask)| ask.since.elapsed() > ASK_PATIENCE)
+            .map(|(number, _)| *number)
+            .collect();
+        for number in old {
+            if let Some(ask) = self.asks.remove(&number) {
+                self.answer(&ask, Err("the credential service did not answer in time".to_owned()));
+            }
+        }
+    }
+
+    /// Sessions count their own holds' time; those that nobody waits for are counted here.
+    fn forget_expired_holds(&mut self) {
+        let now = Now::read().wall_ms();
+        self.holds.retain(|_, holder| holder.owner.is_some() || holder.request.expires_unix_ms > now);
+    }
+
+    fn receive(&mut self) {
+        loop {
+            let Some(link) = &mut self.link else { return };
+            match link.hear() {
+                Ok(Some(message)) => self.heard(message),
+                Ok(None) => return,
+                Err(error) => return self.lost(&error.to_string()),
+            }
+        }
+    }
+
+    fn heard(&mut self, message: ToDataplane) {
+        match message {
+            ToDataplane::State(state) => self.state(&state),
+            ToDataplane::Current { .. } => self.shared.state_is_current(Now::read()),
+            ToDataplane::Release(release) => {
+                match self.holds.remove(&release.hold).map(|holder| holder.owner) {
+                    Some(Some((core, slot))) => self.tell(core, Mail::Released { slot, release }),
+                    Some(None) => self.shared.parked.answer(Answer::Released(release)),
+                    None => {}
+                }
+            }
+            ToDataplane::Refuse(refusal) => {
+                match self.holds.remove(&refusal.hold).map(|holder| holder.owner) {
+                    Some(Some((core, slot))) => self.tell(core, Mail::Refused { slot, refusal }),
+                    Some(None) => self.shared.parked.answer(Answer::Refused(refusal)),
+                    None => {}
+                }
+            }
+            ToDataplane::Minted { ask, credential } => self.minted(ask, credential),
+            ToDataplane::NotMinted { ask, reason } => {
+                if let Some(ask) = self.asks.remove(&ask) {
+                    self.answer(&ask, Err(reason));
+                }
+            }
+            ToDataplane::End(ending) => self.shared.tell_cores(|| Mail::End(ending.clone())),
+        }
+    }
+
+    fn minted(&mut self, number: u64, credential: Credential) {
+        let Some(ask) = self.asks.remove(&number) else { return };
+        let credential = Arc::new(credential);
+        if credential.expires_unix_ms.is_none() {
+            let key = (ask.connection.clone(), ask.role.clone());
+            self.credentials.insert(key, Arc::clone(&credential));
+        }
+        self.answer(&ask, Ok(credential));
+    }
+
+    fn tell(&self, core: u16, mail: Mail) {
+        if let Some(core) = self.shared.cores.get(usize::from(core)) {
+            core.send(mail);
+        }
+    }
+
+    fn state(&mut self, state: &weir_control::State) {
+        match Standing::new(state) {
+            Ok(standing) => {
+                let standing = Arc::new(standing);
+                self.credentials.retain(|(connection, _), _| standing.connection(connection).is_some());
+                self.shared.tell_cores(|| Mail::Standing(Arc::clone(&standing)));
+                self.shared.state_is_current(Now::read());
+                tracing::info!(version = state.version, "state in force");
+                self.say(&ToAdmin::Applied { version: state.version });
+            }
+            Err(error) => {
+                tracing::error!(
+                    version = state.version,
+                    "admin's state is not usable, the old one stays: {error}"
+                );
+                self.say(&ToAdmin::Alert {
+                    session: None,
+                    rule: None,
+                    text: format!(
+                        "node {}: state {} is not usable: {error}",
+                        self.shared.node, state.version
+                    ),
+                    at_unix_ms: Now::read().wall_ms(),
+                });
+            }
+        }
+    }
+}

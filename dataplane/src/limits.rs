@@ -1,0 +1,71 @@
+//! Every maximum of the data plane, in one table. Nothing else in this program decides how much is too much.
+//!
+//! | key in `[limits]` | default | unit | what happens beyond it |
+//! |---|---|---|---|
+//! | `connections` | 10000 | sockets a node | refused at once, in the protocol's own words where it has begun |
+//! | `connections_per_identity` | 500 | sessions a node | the login is refused |
+//! | `startup_packet_bytes` | 10000 | bytes | the connection is closed |
+//! | `token_bytes` | 16384 | bytes | the login is refused |
+//! | `message_bytes` | 16777216 | bytes a message that must be held whole | the session ends |
+//! | `statement_bytes` | 1048576 | bytes | the statement is denied |
+//! | `queue_bytes` | 262144 | bytes waiting for one peer | the other side is not read until it drains |
+//! | `holds` | 1000 | held commands a node | the command is denied |
+//! | `idle_timeout` | 8h | between commands | the session ends with a farewell |
+//! | `login_timeout` | 15s | accept to first command | the connection is closed |
+//! | `dial_timeout` | 5s | to an upstream | the login is refused |
+//! | `drain_timeout` | 30s | after SIGTERM | what is left is ended |
+//! | `ring_bytes` | 67108864 | bytes a core | sessions stop reading until the recorder catches up |
+//! | `token_cache` | 10000 | verified tokens a core | the oldest is verified again |
+//! | `cancel_rate` | 20 | cancel requests a second and core | ignored |
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::config::duration;
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Limits {
+    pub connections: usize,
+    pub connections_per_identity: usize,
+    pub startup_packet_bytes: usize,
+    pub token_bytes: usize,
+    pub message_bytes: usize,
+    pub statement_bytes: usize,
+    pub queue_bytes: usize,
+    pub holds: usize,
+    #[serde(deserialize_with = "duration")]
+    pub idle_timeout: Duration,
+    #[serde(deserialize_with = "duration")]
+    pub login_timeout: Duration,
+    #[serde(deserialize_with = "duration")]
+    pub dial_timeout: Duration,
+    #[serde(deserialize_with = "duration")]
+    pub drain_timeout: Duration,
+    pub ring_bytes: usize,
+    pub token_cache: usize,
+    pub cancel_rate: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 10_000,
+            connections_per_identity: 500,
+            startup_packet_bytes: 10_000,
+            token_bytes: 16 << 10,
+            message_bytes: 16 << 20,
+            statement_bytes: 1 << 20,
+            queue_bytes: 256 << 10,
+            holds: 1_000,
+            idle_timeout: Duration::from_secs(8 * 3600),
+            login_timeout: Duration::from_secs(15),
+            dial_timeout: Duration::from_secs(5),
+            drain_timeout: Duration::from_secs(30),
+            ring_bytes: 64 << 20,
+            token_cache: 10_000,
+            cancel_rate: 20,
+        }
+    }
+}

@@ -1,0 +1,309 @@
+//! Listeners: one socket a core and address, our own accept, and everything before a session: limits, the first bytes,
+//! TLS. A connection that does not get through in time is closed.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
+use rustls::ServerConfig;
+use weir_control::Protocol;
+use weir_postgres::{CancelKey, First, Layer, Prelude};
+
+use crate::clock::Now;
+use crate::config::Listener;
+use crate::net::{self, Either, Io, race};
+use crate::roll::{Live, place_of};
+use crate::session::{Session, machine};
+use crate::shared::{Mail, Place};
+use crate::socket::{Socket, read_some, send_all};
+use crate::tls::{self, Certificate, Tls};
+use crate::worker::{Worker, spawn_guarded};
+
+const BACKLOG: i32 = 4096;
+
+/// The operator's: an address that cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("{0} is in use by another process")]
+    InUse(SocketAddr),
+    #[error("cannot listen on {address}: {source}")]
+    Listen { address: SocketAddr, source: io::Error },
+    #[error(transparent)]
+    Tls(#[from] tls::Error),
+}
+
+/// A listener's settings, shared by all cores.
+pub(crate) struct Door {
+    pub listener: Listener,
+    pub tls: Arc<ServerConfig>,
+    pub certificate: Arc<Certificate>,
+    /// Held as long as the process lives: with `SO_REUSEPORT` a second process of this user would silently get a share
+    /// of our clients.
+    _claim: OwnedFd,
+}
+
+impl Door {
+    /// Claims an address and reads its certificate.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub(crate) fn open(listener: &Listener) -> Result<Self, Error> {
+        let certificate = Certificate::load(&listener.cert, &listener.key)?;
+        let alpn: &[&[u8]] = match listener.protocol {
+            Protocol::Postgres => &[tls::POSTGRES_ALPN],
+            Protocol::Http => &[b"http/1.1"],
+        };
+        let tls = tls::server_config(Arc::clone(&certificate), alpn)?;
+        let claim = claim(listener.address)?;
+        Ok(Self { listener: listener.clone(), tls, certificate, _claim: claim })
+    }
+
+    /// One core's socket.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub(crate) fn bind(&self) -> Result<OwnedFd, Error> {
+        let address = self.listener.address;
+        bind(address).map_err(|error| match error {
+            Errno::ADDRINUSE => Error::InUse(address),
+            error => Error::Listen { address, source: error.into() },
+        })
+    }
+}
+
+/// An abstract Unix socket named after the address: as exclusive as a port, in the same namespace, and gone with the
+/// process. A bind without `SO_REUSEPORT` before it finds everybody else.
+fn claim(address: SocketAddr) -> Result<OwnedFd, Error> {
+    let wrong = |error: Errno| match error {
+        Errno::ADDRINUSE => Error::InUse(address),
+        error => Error::Listen { address, source: error.into() },
+    };
+    let probe = std::net::TcpListener::bind(address);
+    if let Err(error) = probe {
+        return Err(match error.kind() {
+            io::ErrorKind::AddrInUse => Error::InUse(address),
+            _ => Error::Listen { address, source: error },
+        });
+    }
+    let claim = rustix::net::socket_with(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None)
+        .map_err(wrong)?;
+    let name =
+        SocketAddrUnix::new_abstract_name(format!("weir/listen/{address}").as_bytes()).map_err(wrong)?;
+    rustix::net::bind(&claim, &name).map_err(wrong)?;
+    Ok(claim)
+}
+
+fn bind(address: SocketAddr) -> Result<OwnedFd, Errno> {
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    sockopt::set_socket_reuseport(&socket, true)?;
+    rustix::net::bind(&socket, &address)?;
+    rustix::net::listen(&socket, BACKLOG)?;
+    Ok(socket)
+}
+
+/// Accepts until the core drains.
+pub(crate) async fn accept(worker: Rc<Worker>, door: Arc<Door>, socket: OwnedFd) {
+    let listener = match Io::new(socket) {
+        Ok(listener) => listener,
+        Err(error) => return tracing::error!("cannot wait for connections: {error}"),
+    };
+    while !worker.draining.get() {
+        // Woken now and then to see a drain; readiness may be dropped at any time.
+        let ready = std::pin::pin!(listener.readable());
+        let look = std::pin::pin!(net::sleep(std::time::Duration::from_millis(500)));
+        if let Either::Second(()) = race(ready, look).await {
+            continue;
+        }
+        loop {
+            let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+            match rustix::net::acceptfrom_with(listener.fd(), flags) {
+                Ok((client, address)) => {
+                    let peer = address.and_then(|address| SocketAddr::try_from(address).ok());
+                    welcome(&worker, &door, client, peer);
+                }
+                Err(Errno::AGAIN) => break,
+                Err(Errno::CONNABORTED | Errno::INTR) => {}
+                Err(error) => {
+                    // Out of descriptors, most likely: let some sessions end first.
+                    tracing::error!("cannot accept: {error}");
+                    net::sleep(std::time::Duration::from_millis(100)).await;
+                    break;
+                }
+            }
+        }
+    }
+}
+
+fn welcome(worker: &Rc<Worker>, door: &Arc<Door>, client: OwnedFd, peer: Option<SocketAddr>) {
+    worker.metrics.accepted.add(1);
+    let limits = &worker.shared.config.limits;
+    let Some(place) = worker.shared.tally.connection(limits.connections) else {
+        worker.metrics.refused.add(1);
+        tracing::warn!("limits.connections is reached: a connection was refused");
+        return;
+    };
+    let name = peer.map_or_else(|| "unknown".to_owned(), |peer| peer.to_string());
+    let login_ms = crate::session::ms(limits.login_timeout);
+    let Some(live) = worker.roll.enter(name, Now::read(), login_ms, &worker.random) else {
+        worker.metrics.refused.add(1);
+        return;
+    };
+    // Without these a session still works, only worse.
+    let _ = sockopt::set_tcp_nodelay(&client, true);
+    let _ = sockopt::set_socket_keepalive(&client, true);
+    let Ok(io) = Io::new(client) else {
+        worker.roll.leave(&live);
+        return;
+    };
+    let (task_worker, door) = (Rc::clone(worker), Arc::clone(door));
+    spawn_guarded(worker, async move {
+        let entry = Entry { worker: Rc::clone(&task_worker), live: Rc::clone(&live), _place: place };
+        let until = entry.worker.shared.config.limits.login_timeout;
+        let first = std::pin::pin!(begin(&entry, &door, io.clone()));
+        let limit = std::pin::pin!(net::sleep(until));
+        match race(first, limit).await {
+            Either::First(Ok(Some((client, early)))) => serve(&entry, &door, client, early).await,
+            Either::First(Ok(None)) => {}
+            Either::First(Err(error)) => tracing::debug!(client = live.client, "before a session: {error}"),
+            Either::Second(()) => tracing::debug!(client = live.client, "no session in time"),
+        }
+    });
+}
+
+/// A connection's place on the roll and in the count, given back however its task ends.
+struct Entry {
+    worker: Rc<Worker>,
+    live: Rc<Live>,
+    _place: Place,
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.worker.roll.leave(&self.live);
+        self.worker.end_if_done();
+    }
+}
+
+async fn serve(entry: &Entry, door: &Door, client: Socket, early: Vec<u8>) {
+    let (worker, live) = (Rc::clone(&entry.worker), Rc::clone(&entry.live));
+    let implied = door.listener.connection.clone();
+    match door.listener.protocol {
+        Protocol::Postgres => {
+            let Some(machine) = machine::postgres(&worker) else {
+                return tracing::warn!(
+                    client = live.client,
+                    "no state from admin yet: a client was turned away"
+                );
+            };
+            Session::new(worker, live, machine, client, early, Protocol::Postgres, implied).run().await;
+        }
+        Protocol::Http => {
+            let Some(machine) = machine::http(&worker, implied.as_deref()) else {
+                return tracing::warn!(
+                    client = live.client,
+                    "no such connection yet: a client was turned away"
+                );
+            };
+            Session::new(worker, live, machine, client, early, Protocol::Http, implied).run().await;
+        }
+    }
+}
+
+/// The first bytes and TLS. `None`: it was no session, and is dealt with.
+async fn begin(entry: &Entry, door: &Door, io: Io) -> io::Result<Option<(Socket, Vec<u8>)>> {
+    let mut socket = Socket::plain(io.clone());
+    let mut early = Vec::new();
+    if door.listener.protocol == Protocol::Http {
+        socket.upgrade(Tls::server(Arc::clone(&door.tls)).map_err(io::Error::other)?);
+        let early = socket.handshake(&[]).await?;
+        return Ok(Some((socket, early)));
+    }
+    let limits = machine::postgres_limits(&entry.worker.shared.config.limits);
+    let mut prelude = Prelude::new(Layer::Plain, &limits);
+    loop {
+        match prelude.read(&early) {
+            First::NeedMore => read_some(&io, &mut early).await?,
+            First::StartTls { consumed, answer } => {
+                early.drain(..consumed);
+                send_all(&io, answer).await?;
+                socket.upgrade(Tls::server(Arc::clone(&door.tls)).map_err(io::Error::other)?);
+                let early = socket.handshake(&early).await?;
+                return inside_tls(entry, socket, early, &limits).await;
+            }
+            First::DirectTls => {
+                socket.upgrade(Tls::server(Arc::clone(&door.tls)).map_err(io::Error::other)?);
+                let early = socket.handshake(&early).await?;
+                if socket.tls().and_then(Tls::alpn) != Some(tls::POSTGRES_ALPN) {
+                    return Err(io::Error::other("direct TLS without ALPN postgresql"));
+                }
+                return inside_tls(entry, socket, early, &limits).await;
+            }
+            First::Again { consumed, answer } => {
+                early.drain(..consumed);
+                send_all(&io, answer).await?;
+            }
+            First::Cancel(key) => {
+                cancel(&entry.worker, key);
+                return Ok(None);
+            }
+            First::Session => return Err(io::Error::other("a session outside TLS")),
+            First::Refuse { answer, why } => {
+                entry.worker.metrics.refused.add(1);
+                tracing::info!(client = entry.live.client, "refused: {why}");
+                send_all(&io, &answer).await?;
+                io.finish();
+                // Closing with the client's bytes unread would throw the answer away.
+                while read_some(&io, &mut early).await.is_ok() {
+                    early.clear();
+                }
+                return Ok(None);
+            }
+        }
+    }
+}
+
+async fn inside_tls(
+    entry: &Entry,
+    mut socket: Socket,
+    mut early: Vec<u8>,
+    limits: &weir_postgres::Limits,
+) -> io::Result<Option<(Socket, Vec<u8>)>> {
+    let mut prelude = Prelude::new(Layer::Tls, limits);
+    loop {
+        match prelude.read(&early) {
+            First::Session => return Ok(Some((socket, early))),
+            First::Cancel(key) => {
+                cancel(&entry.worker, key);
+                return Ok(None);
+            }
+            First::NeedMore => early.extend(socket.receive_some().await?),
+            First::Refuse { answer, why } => {
+                entry.worker.metrics.refused.add(1);
+                tracing::info!(client = entry.live.client, "refused: {why}");
+                socket.send_now(&answer).await?;
+                return Ok(None);
+            }
+            First::StartTls { .. } | First::DirectTls | First::Again { .. } => {
+                return Err(io::Error::other("TLS inside TLS"));
+            }
+        }
+    }
+}
+
+/// Passes a cancel request to the core that has the session. Nobody is told whether the key fitted.
+fn cancel(worker: &Worker, key: CancelKey) {
+    if !worker.may_cancel() {
+        return;
+    }
+    let (core, slot) = place_of(key.process);
+    if let Some(post) = worker.shared.cores.get(usize::from(core)) {
+        post.send(Mail::Cancel { slot, key: key.key });
+    }
+}

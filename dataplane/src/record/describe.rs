@@ -1,0 +1,263 @@
+//! What the record says of a request: its words, its text and values without protected data, the facts it was decided
+//! on, and a keyed hash of the original. A repeated statement is described once and then looked up.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use ring::hmac;
+use weir_mask::{Finder, MaskKey};
+use weir_policy::{Facts, MaskPlan, Request};
+
+/// Descriptions kept, by facts; a power of two.
+const SLOTS: usize = 1024;
+/// Stands for a text that could not be scrubbed.
+const WITHHELD: &[u8] = b"(withheld: the pattern engine failed)";
+
+/// A request as the record tells it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Described<'a> {
+    pub words: Cow<'a, str>,
+    pub text: Cow<'a, [u8]>,
+    pub bind_count: u16,
+    pub binds: Cow<'a, [u8]>,
+    pub facts: Cow<'a, [u8]>,
+    pub original: [u8; 32],
+}
+
+/// One a core.
+#[derive(Default)]
+pub(crate) struct Describer {
+    finder: Finder,
+    text: BytesMut,
+    binds: BytesMut,
+    slots: Vec<Option<Slot>>,
+}
+
+struct Slot {
+    facts: u64,
+    plan: Option<Arc<MaskPlan>>,
+    words: String,
+    json: Vec<u8>,
+    /// `None`: the text holds nothing protected, so that it is told as it is.
+    scrubbed: Option<Vec<u8>>,
+}
+
+/// Whose data must not be told, and with which keys.
+#[derive(Clone, Copy)]
+pub(crate) struct Secrecy<'a> {
+    pub plan: Option<&'a Arc<MaskPlan>>,
+    pub mask_key: &'a MaskKey,
+    pub record_key: &'a hmac::Key,
+}
+
+impl Describer {
+    pub(crate) fn describe<'a>(
+        &'a mut self,
+        request: &'a Request<'_>,
+        secrecy: Secrecy<'_>,
+    ) -> Described<'a> {
+        match request {
+            Request::Connect(connect) => {
+                Described { words: Cow::Borrowed(connect.protocol), ..Described::default() }
+            }
+            Request::Sql(sql) => self.sql(sql, secrecy),
+            Request::Http(http) => self.http(http, secrecy),
+        }
+    }
+
+    /// Client data inside an allowed command, without what is protected.
+    pub(crate) fn scrub<'a>(&'a mut self, bytes: &'a [u8], secrecy: Secrecy<'_>) -> &'a [u8] {
+        self.text.clear();
+        match scrubbed(&mut self.finder, bytes, secrecy, &mut self.text) {
+            Scrubbed::Clean => bytes,
+            Scrubbed::Written => &self.text,
+            Scrubbed::Failed => WITHHELD,
+        }
+    }
+
+    fn sql<'a>(&'a mut self, sql: &weir_policy::Sql<'a>, secrecy: Secrecy<'_>) -> Described<'a> {
+        let Self { finder, binds, slots, text: scratch } = self;
+        if slots.is_empty() {
+            slots.resize_with(SLOTS, || None);
+        }
+        let place = usize::try_from(sql.facts.id).unwrap_or(0) & (SLOTS - 1);
+        binds.clear();
+        scrub_binds(finder, sql.binds.raw, sql.binds.count, secrecy, binds);
+        let Some(slot) = slots.get_mut(place) else { return Described::default() };
+        let known = slot
+            .as_ref()
+            .is_some_and(|slot| slot.facts == sql.facts.id && same(slot.plan.as_ref(), secrecy.plan));
+        if !known || sql.facts.id == 0 {
+            scratch.clear();
+            let scrubbed = match scrubbed(finder, sql.text, secrecy, scratch) {
+                Scrubbed::Clean => None,
+                Scrubbed::Written => Some(scratch.to_vec()),
+                Scrubbed::Failed => Some(WITHHELD.to_vec()),
+            };
+            *slot = Some(Slot {
+                facts: sql.facts.id,
+                plan: secrecy.plan.cloned(),
+                words: words(sql.facts),
+                json: summary(sql.facts),
+                scrubbed,
+            });
+        }
+        let Some(slot) = slot else { return Described::default() };
+        Described {
+            words: Cow::Borrowed(&slot.words),
+            text: Cow::Borrowed(slot.scrubbed.as_deref().unwrap_or(sql.text)),
+            bind_count: sql.binds.count,
+            binds: Cow::Borrowed(binds),
+            facts: Cow::Borrowed(&slot.json),
+            original: original(secrecy.record_key, &[sql.text, sql.binds.raw]),
+        }
+    }
+
+    fn http<'a>(&'a mut self, http: &weir_policy::Http<'a>, secrecy: Secrecy<'_>) -> Described<'a> {
+        let mut head = format!("{} {}", http.method, http.path);
+        if let Some(query) = http.query {
+            head.push('?');
+            head.push_str(query);
+        }
+        let mut text = head.into_bytes();
+        for (name, value) in http.fields.iter() {
+            text.extend_from_slice(b"\r\n");
+            text.extend_from_slice(name.as_bytes());
+            text.extend_from_slice(b": ");
+            text.extend_from_slice(value);
+        }
+        if let Some(body) = http.body {
+            text.extend_from_slice(b"\r\n\r\n");
+            text.extend_from_slice(body);
+        }
+        let original = original(secrecy.record_key, &[&text]);
+        self.text.clear();
+        let text = match scrubbed(&mut self.finder, &text, secrecy, &mut self.text) {
+            Scrubbed::Clean => Cow::Owned(text),
+            Scrubbed::Written => Cow::Borrowed(&self.text[..]),
+            Scrubbed::Failed => Cow::Borrowed(WITHHELD),
+        };
+        let facts = serde_json::json!({ "host": http.host, "method": http.method, "path": http.path });
+        Described {
+            words: Cow::Borrowed(http.method),
+            text,
+            bind_count: 0,
+            binds: Cow::Borrowed(&[]),
+            facts: Cow::Owned(facts.to_string().into_bytes()),
+            original,
+        }
+    }
+}
+
+fn same(a: Option<&Arc<MaskPlan>>, b: Option<&Arc<MaskPlan>>) -> bool {
+    match (a, b) {
+        (None, None) => true,
+        (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+        (None, Some(_)) | (Some(_), None) => false,
+    }
+}
+
+enum Scrubbed {
+    Clean,
+    Written,
+    Failed,
+}
+
+fn scrubbed(finder: &mut Finder, text: &[u8], secrecy: Secrecy<'_>, out: &mut BytesMut) -> Scrubbed {
+    let Some(plan) = secrecy.plan else { return Scrubbed::Clean };
+    match weir_mask::scrub(finder, plan, secrecy.mask_key, text, out) {
+        Ok(0) => Scrubbed::Clean,
+        Ok(_) => Scrubbed::Written,
+        Err(_) => Scrubbed::Failed,
+    }
+}
+
+/// Walks a Bind's formats and values (`Binds::raw`), scrubs each value and writes its new length before it.
+fn scrub_binds(finder: &mut Finder, raw: &[u8], count: u16, secrecy: Secrecy<'_>, out: &mut BytesMut) {
+    if count == 0 || secrecy.plan.is_none() {
+        out.extend_from_slice(raw);
+        return;
+    }
+    if walk_binds(finder, raw, secrecy, out).is_none() {
+        // Not the encoding known here: tell nothing of it.
+        out.clear();
+        out.extend_from_slice(WITHHELD);
+    }
+}
+
+fn walk_binds(finder: &mut Finder, raw: &[u8], secrecy: Secrecy<'_>, out: &mut BytesMut) -> Option<()> {
+    let (formats, _) = raw.split_first_chunk::<2>()?;
+    let head = 2 + 2 * usize::from(u16::from_be_bytes(*formats)) + 2;
+    let (kept, mut rest) = raw.split_at_checked(head)?;
+    out.extend_from_slice(kept);
+    while let Some((length, tail)) = rest.split_first_chunk::<4>() {
+        let length = i32::from_be_bytes(*length);
+        let start = out.len();
+        out.extend_from_slice(&length.to_be_bytes());
+        let Ok(length) = usize::try_from(length) else {
+            rest = tail;
+            continue;
+        };
+        let (value, tail) = tail.split_at_checked(length)?;
+        let before = out.len();
+        match scrubbed(finder, value, secrecy, out) {
+            Scrubbed::Clean | Scrubbed::Written => {}
+            Scrubbed::Failed => out.extend_from_slice(WITHHELD),
+        }
+        let written = u32::try_from(out.len() - before).ok()?;
+        out.get_mut(start..before)?.copy_from_slice(&written.to_be_bytes());
+        rest = tail;
+    }
+    rest.is_empty().then_some(())
+}
+
+fn original(key: &hmac::Key, parts: &[&[u8]]) -> [u8; 32] {
+    let mut context = hmac::Context::with_key(key);
+    for part in parts {
+        context.update(&(part.len() as u64).to_le_bytes());
+        context.update(part);
+    }
+    let mut hash = [0; 32];
+    for (to, from) in hash.iter_mut().zip(context.sign().as_ref()) {
+        *to = *from;
+    }
+    hash
+}
+
+/// Kind words, space separated.
+pub(crate) fn words(facts: &Facts) -> String {
+    let words: Vec<_> = facts.statements.iter().map(|statement| statement.kind.word()).collect();
+    words.join(" ")
+}
+
+/// The facts as lists and approvers see them.
+pub(crate) fn summary(facts: &Facts) -> Vec<u8> {
+    facts_json(facts).to_string().into_bytes()
+}
+
+pub(crate) fn facts_json(facts: &Facts) -> serde_json::Value {
+    let name = |name: &weir_policy::Name| match &name.schema {
+        Some(schema) => format!("{schema}.{}", name.name),
+        None => name.name.clone(),
+    };
+    let statements: Vec<_> = facts
+        .statements
+        .iter()
+        .map(|statement| {
+            serde_json::json!({
+                "kind": statement.kind.word(),
+                "nested": statement.nested.iter().map(|kind| kind.word()).collect::<Vec<_>>(),
+                "relations": statement.relations.iter().map(|relation| name(&relation.name)).collect::<Vec<_>>(),
+                "functions": statement.functions.iter().map(name).collect::<Vec<_>>(),
+                "filtered": statement.filtered,
+                "limit": statement.limit,
+            })
+        })
+        .collect();
+    serde_json::json!({
+        "fingerprint": format!("{:016x}", facts.fingerprint),
+        "opaque": facts.opaque.as_ref().map(|opaque| format!("{opaque:?}")),
+        "statements": statements,
+    })
+}

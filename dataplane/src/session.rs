@@ -1,0 +1,428 @@
+//! The driver: moves bytes between two sockets and one machine, decides what the machine asks, and records both.
+//!
+//! One task a session, one poll function: orders from outside, then the client's side, then the upstream's. It keeps
+//! rules 1 to 8 of `wire`; what is specific to a protocol is the machine's. A wake-up handles everything that is
+//! there before anything is flushed, so that a transaction costs one read and one write a direction.
+//!
+//! | who failed | logged at | the client is told | counted as |
+//! |---|---|---|---|
+//! | client | `INFO` | the machine's own text | `faults_client` |
+//! | gateway | `ERROR` | the machine's own text | `faults_gateway` |
+//! | upstream | `WARN` | the machine's own text | `faults_upstream` |
+//!
+//! A machine's errors are a closed list of texts without data of either peer; `Denial` is the other source.
+
+mod desk;
+mod ending;
+mod entry;
+mod flow;
+mod held;
+pub(crate) mod login;
+pub(crate) mod machine;
+
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use weir_policy::{Caller, Decide, Request, Timestamp, Verdict};
+use weir_wire::{Action, Machine, Side, Step};
+
+use crate::clock::Now;
+use crate::roll::Live;
+use crate::socket::{READ_BYTES, Received, Scratch, Socket};
+use crate::worker::{Bench, Worker};
+pub(crate) use ending::ms;
+
+use desk::Desk;
+use ending::{Ended, linger};
+use flow::{Peer, Run, left};
+use login::{LoggedIn, Presented};
+
+/// Reads of one side in one wake-up, before others get their turn.
+const READS_A_TURN: usize = 4;
+/// Rounds of one wake-up; a session that still has work then queues up again behind the others.
+const ROUNDS_A_TURN: usize = 8;
+
+/// The one place where a command is decided and the answer has consequences.
+fn judge(worker: &Worker, caller: &Caller, request: &Request<'_>, now: Timestamp) -> Verdict {
+    let policy = Rc::clone(&worker.policy.borrow());
+    policy.decide(caller, request, now)
+}
+
+type LoginFuture = Pin<Box<dyn Future<Output = Result<LoggedIn, login::Refused>>>>;
+
+/// One session of one protocol.
+pub(crate) struct Session<M: Machine> {
+    worker: Rc<Worker>,
+    live: Rc<Live>,
+    machine: M,
+    desk: Desk,
+    client: Peer,
+    upstream: Peer,
+    login: Option<LoginFuture>,
+    /// What the login under way presented, until the upstream accepted it too.
+    presented: Option<Presented>,
+    retried: bool,
+    /// Connection that every client of this listener means.
+    implied: Option<String>,
+    closing: Option<Ended>,
+    /// The ring has no room for what a step may write.
+    starved: bool,
+    draining: bool,
+    now: Now,
+    began_ms: u64,
+    /// When either peer last sent something.
+    active_ms: u64,
+    /// The login is over, upstream too.
+    greeted: bool,
+    /// Of the bundle that the machine knows of.
+    generation: u64,
+}
+
+impl<M: Machine + 'static> Session<M> {
+    /// `early` is plaintext that was read with the handshake's end.
+    pub(crate) fn new(
+        worker: Rc<Worker>,
+        live: Rc<Live>,
+        machine: M,
+        client: Socket,
+        early: Vec<u8>,
+        protocol: weir_control::Protocol,
+        implied: Option<String>,
+    ) -> Self {
+        let now = Now::read();
+        let mut client = Peer::new(Some(client));
+        client.unread = early;
+        client.stalled = true;
+        Self {
+            desk: Desk::new(&live, protocol),
+            live,
+            machine,
+            client,
+            upstream: Peer::new(None),
+            login: None,
+            presented: None,
+            retried: false,
+            implied,
+            closing: None,
+            starved: false,
+            draining: false,
+            now,
+            began_ms: now.monotonic_ms(),
+            active_ms: now.monotonic_ms(),
+            greeted: false,
+            generation: worker.generation.get(),
+            worker,
+        }
+    }
+
+    /// Runs to the end.
+    pub(crate) async fn run(mut self) {
+        let ended = poll_fn(|context| self.poll(context)).await;
+        self.finish(&ended);
+        let Some(socket) = self.client.socket.take() else { return };
+        if !self.client.ended {
+            linger(&socket).await;
+        }
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Ended> {
+        self.live.woken_by(context.waker());
+        self.now = Now::read();
+        let generation = self.worker.generation.get();
+        if self.generation != generation {
+            self.generation = generation;
+            self.machine.bundle_changed(generation);
+        }
+        for _ in 0..ROUNDS_A_TURN {
+            match self.round(context) {
+                Ok(true) => {}
+                Ok(false) => {
+                    if let Some(ended) = self.drained() {
+                        return Poll::Ready(ended);
+                    }
+                    self.rearm();
+                    return Poll::Pending;
+                }
+                Err(ended) => self.begin_end(ended),
+            }
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// One look at everything. True: something moved, look again.
+    fn round(&mut self, context: &mut Context<'_>) -> Result<bool, Ended> {
+        let mut moved = self.orders(context)?;
+        moved |= self.poll_login(context)?;
+        if self.closing.is_none() {
+            moved |= self.step_on(Side::Client, context)?;
+            moved |= self.step_on(Side::Upstream, context)?;
+            moved |= self.read(Side::Client, context)?;
+            moved |= self.read(Side::Upstream, context)?;
+            moved |= self.tell_end(Side::Client, context)?;
+            moved |= self.tell_end(Side::Upstream, context)?;
+        }
+        moved |= self.write(Side::Upstream, context)?;
+        moved |= self.write(Side::Client, context)?;
+        if self.closing.is_none() {
+            self.at_idle_boundary()?;
+        }
+        Ok(moved)
+    }
+
+    fn peer(&mut self, side: Side) -> &mut Peer {
+        match side {
+            Side::Client => &mut self.client,
+            Side::Upstream => &mut self.upstream,
+        }
+    }
+
+    // --- reading ---------------------------------------------------------------------------------------------------
+
+    /// Whether bytes of this side may be looked at: nobody it waits for, and room where they go.
+    fn may_step(&mut self, from: Side) -> bool {
+        let bound = self.worker.shared.config.limits.queue_bytes;
+        let busy = from == Side::Client && self.login.is_some();
+        let full = self.peer(from.other()).queue.len() > bound;
+        !busy && !full && !self.starved && self.closing.is_none()
+    }
+
+    fn may_read(&mut self, from: Side) -> bool {
+        // What a machine leaves unread while it waits (a hold, a login) is bounded as a queue is.
+        let limits = &self.worker.shared.config.limits;
+        let bound = if self.login.is_some() || self.desk.holds() { limits.queue_bytes } else { usize::MAX };
+        let login = self.login.is_some() && from == Side::Client;
+        let peer = self.peer(from);
+        let open = peer.socket.is_some() && !peer.ended && !peer.stalled && peer.unread.len() <= bound;
+        open && (login || self.may_step(from))
+    }
+
+    fn read(&mut self, from: Side, context: &mut Context<'_>) -> Result<bool, Ended> {
+        if !self.may_read(from) {
+            return Ok(false);
+        }
+        let Some(socket) = &mut self.peer(from).socket else { return Ok(false) };
+        match socket.poll_readable(context) {
+            Poll::Pending => return Ok(false),
+            Poll::Ready(Err(_)) => return Err(left(from)),
+            Poll::Ready(Ok(())) => {}
+        }
+        let worker = Rc::clone(&self.worker);
+        let mut bench = worker.bench.borrow_mut();
+        for _ in 0..READS_A_TURN {
+            let Bench { scratch: Scratch { plain, wire }, .. } = &mut *bench;
+            // Taken along by a session that panicked.
+            plain.reserve(READ_BYTES.saturating_sub(plain.capacity()));
+            let Some(socket) = &mut self.peer(from).socket else { break };
+            match socket.receive(plain, wire) {
+                Err(_) => return Err(left(from)),
+                Ok(Received::Nothing) => break,
+                Ok(Received::End) => {
+                    self.peer(from).ended = true;
+                    break;
+                }
+                Ok(Received::Plain { more }) => {
+                    self.active_ms = self.now.monotonic_ms();
+                    let plain = std::mem::take(&mut bench.scratch.plain);
+                    let taken = self.take(from, &plain, &mut bench, context);
+                    bench.scratch.plain = plain;
+                    taken?;
+                    if !more || !self.may_read(from) {
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// New bytes of one side: straight to the machine, or behind what it has not taken yet.
+    fn take(
+        &mut self,
+        from: Side,
+        fresh: &[u8],
+        bench: &mut Bench,
+        context: &mut Context<'_>,
+    ) -> Result<(), Ended> {
+        if self.peer(from).unread.is_empty() {
+            let used = self.drive(from, fresh, None, bench, context)?;
+            let rest = fresh.get(used..).unwrap_or_default();
+            if !rest.is_empty() {
+                self.peer(from).unread = rest.to_vec();
+            }
+            return Ok(());
+        }
+        self.peer(from).unread.extend_from_slice(fresh);
+        self.drive_unread(from, None, bench, context)
+    }
+
+    fn drive_unread(
+        &mut self,
+        from: Side,
+        first: Option<Action>,
+        bench: &mut Bench,
+        context: &mut Context<'_>,
+    ) -> Result<(), Ended> {
+        if first.is_none() && !self.may_step(from) {
+            self.peer(from).stalled = true;
+            return Ok(());
+        }
+        let mut unread = std::mem::take(&mut self.peer(from).unread);
+        let used = self.drive(from, &unread, first, bench, context)?;
+        if used == unread.len() {
+            // Its capacity is not worth keeping for an idle session.
+            unread = Vec::new();
+        } else {
+            unread.drain(..used);
+        }
+        self.peer(from).unread = unread;
+        Ok(())
+    }
+
+    /// Goes on with input that a full queue, a full ring or a login kept waiting.
+    fn step_on(&mut self, from: Side, context: &mut Context<'_>) -> Result<bool, Ended> {
+        if self.starved {
+            self.starved = !self.worker.record.borrow_mut().has_room();
+            self.desk.check_record(&self.worker)?;
+        }
+        if !self.peer(from).stalled || !self.may_step(from) {
+            return Ok(false);
+        }
+        self.peer(from).stalled = false;
+        let worker = Rc::clone(&self.worker);
+        let mut bench = worker.bench.borrow_mut();
+        self.drive_unread(from, None, &mut bench, context)?;
+        Ok(true)
+    }
+
+    /// Tells the machine that a peer sends no more, once everything before that was looked at.
+    fn tell_end(&mut self, side: Side, context: &mut Context<'_>) -> Result<bool, Ended> {
+        let peer = self.peer(side);
+        if !peer.ended || peer.end_told || peer.stalled {
+            return Ok(false);
+        }
+        peer.end_told = true;
+        let worker = Rc::clone(&self.worker);
+        let mut bench = worker.bench.borrow_mut();
+        self.lend_queues(&mut bench);
+        let action = self.machine.ended(side, self.now.timestamp(), &mut bench.out);
+        let noted = self.desk.notes(&worker, &mut bench.out.notes, self.now);
+        self.return_queues(&mut bench);
+        noted?;
+        match action.map_err(|error| Ended::failed(&error))? {
+            Action::Close => Err(left(side)),
+            action => self.drive_unread(side, Some(action), &mut bench, context).map(|()| true),
+        }
+    }
+
+    /// Steps the machine over `input` until it needs more, then flushes. The answer is how much of it is done with.
+    fn drive(
+        &mut self,
+        from: Side,
+        input: &[u8],
+        first: Option<Action>,
+        bench: &mut Bench,
+        context: &mut Context<'_>,
+    ) -> Result<usize, Ended> {
+        let mut run = Run::default();
+        let mut at = 0;
+        self.lend_queues(bench);
+        let outcome = self.steps(from, input, first, (&mut at, &mut run), bench, context);
+        self.return_queues(bench);
+        self.flush_run(from.other(), run.of(input), bench, context)?;
+        self.flush(from, bench, context)?;
+        outcome.map(|()| at)
+    }
+
+    fn steps(
+        &mut self,
+        from: Side,
+        input: &[u8],
+        mut first: Option<Action>,
+        (at, run): (&mut usize, &mut Run),
+        bench: &mut Bench,
+        context: &mut Context<'_>,
+    ) -> Result<(), Ended> {
+        let worker = Rc::clone(&self.worker);
+        let to = from.other();
+        loop {
+            if self.peer(from).passing > 0 {
+                self.pass(from, input, at, run, bench.out.queue(to))?;
+                if self.peer(from).passing > 0 {
+                    return Ok(());
+                }
+            }
+            let action = match first.take() {
+                Some(action) => action,
+                None => {
+                    if self.must_pause(from, bench, context) {
+                        self.peer(from).stalled = true;
+                        return Ok(());
+                    }
+                    let before = bench.out.queue(to).len();
+                    let action = self.step(from, input.get(*at..).unwrap_or_default(), bench);
+                    run.keep_in_order(input, before, bench.out.queue(to));
+                    self.desk.notes(&worker, &mut bench.out.notes, self.now)?;
+                    match action? {
+                        Some(Action::NeedMore) | None => return Ok(()),
+                        Some(action) => action,
+                    }
+                }
+            };
+            // Rule 9: what happened here may have freed the other side.
+            let other = self.peer(to);
+            other.stalled |= other.socket.is_some();
+            match action {
+                Action::NeedMore => return Ok(()),
+                Action::Close => return Err(Ended::Closed),
+                Action::Discard { len } => *at = (*at + len).min(input.len()),
+                Action::Forward { len } => self.forward(from, len, input, (at, run), bench.out.queue(to)),
+            }
+        }
+    }
+
+    /// One step, and the answer to what it asks. `None`: the machine waits for a login.
+    fn step(&mut self, from: Side, input: &[u8], bench: &mut Bench) -> Result<Option<Action>, Ended> {
+        let now = self.now.timestamp();
+        let Self { machine, desk, worker, .. } = self;
+        let step = match machine.step(from, input, now, &mut bench.out) {
+            Ok(step) => step,
+            Err(error) if machine::is_stale(&error) => {
+                let failed = Ended::failed(&error);
+                return if self.log_in_again() { Ok(None) } else { Err(failed) };
+            }
+            Err(error) => return Err(Ended::failed(&error)),
+        };
+        match step {
+            Step::Act(action) => Ok(Some(action)),
+            Step::Decide { lane, request } => {
+                let verdict = desk.rule(worker, lane, &request, self.now)?;
+                let action = machine.resume(lane, verdict, now, &mut bench.out);
+                action.map(Some).map_err(|error| Ended::failed(&error))
+            }
+            Step::Identify(login) => {
+                let presented = Presented::new(&login);
+                self.begin_login(presented, false);
+                Ok(None)
+            }
+        }
+    }
+
+    fn must_pause(&mut self, from: Side, bench: &Bench, context: &mut Context<'_>) -> bool {
+        let bound = self.worker.shared.config.limits.queue_bytes;
+        let queued = match from {
+            Side::Client => bench.out.upstream.len(),
+            Side::Upstream => bench.out.client.len(),
+        };
+        if queued > bound || self.closing.is_some() || (from == Side::Client && self.login.is_some()) {
+            return true;
+        }
+        if self.desk.is_recorded() {
+            let mut record = self.worker.record.borrow_mut();
+            self.starved = !record.has_room() && !record.wait_for_room(context.waker());
+        }
+        self.starved
+    }
+}

@@ -1,0 +1,542 @@
+//! A session's dealings with policy and the record: whose it is, what was decided, and in which order all of it was
+//! written down. It moves no bytes between peers.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::Waker;
+
+use weir_mask::MaskKey;
+use weir_policy::{Caller, Denial, Effect, Moment, Permit, Reason, RecordLevel, Request, Verdict};
+use weir_ring::Sequence;
+use weir_segment::{Body, Direction, NotedRule};
+use weir_wire::{Lane, NoteKind, Notes, Side};
+
+use super::held::Held;
+use super::login::{Known, Opening, Refused};
+use super::{Ended, judge};
+use crate::clock::Now;
+use crate::record::{CHUNK_BYTES, Described, Lost, Secrecy, Stamp};
+use crate::roll::Live;
+use crate::shared::{Errand, Place};
+use crate::standing::{Standing, Upstream};
+use crate::worker::Worker;
+
+/// What an open session rests on.
+pub(crate) struct Opened {
+    pub caller: Caller,
+    pub level: RecordLevel,
+    pub standing: Arc<Standing>,
+    pub mask_key: Rc<MaskKey>,
+    pub upstream: Arc<Upstream>,
+    _places: Vec<Place>,
+}
+
+pub(crate) struct Desk {
+    live: Rc<Live>,
+    protocol: weir_control::Protocol,
+    pub(super) opened: Option<Opened>,
+    pub(super) held: Vec<Held>,
+    /// Commands so far.
+    ordinal: u64,
+    /// Commands that were allowed and have no outcome yet.
+    running: VecDeque<u64>,
+    /// Nothing goes upstream before the disk has this.
+    gate: Sequence,
+    gate_open: bool,
+    /// Bytes sent upstream that no event accounts for yet, and both totals.
+    unaccounted: u64,
+    to_upstream: u64,
+    to_client: u64,
+}
+
+impl Desk {
+    pub(crate) fn new(live: &Rc<Live>, protocol: weir_control::Protocol) -> Self {
+        Self {
+            live: Rc::clone(live),
+            protocol,
+            opened: None,
+            held: Vec::new(),
+            ordinal: 0,
+            running: VecDeque::new(),
+            gate: Sequence(0),
+            gate_open: true,
+            unaccounted: 0,
+            to_upstream: 0,
+            to_client: 0,
+        }
+    }
+
+    pub(crate) const fn protocol(&self) -> weir_control::Protocol {
+        self.protocol
+    }
+
+    pub(crate) const fn is_open(&self) -> bool {
+        self.opened.is_some()
+    }
+
+    pub(crate) fn is_recorded(&self) -> bool {
+        self.opened.as_ref().is_some_and(|opened| opened.level != RecordLevel::Off)
+    }
+
+    pub(crate) fn is_expired(&self, now: Now) -> bool {
+        self.opened.as_ref().is_some_and(|opened| now.timestamp() >= opened.caller.identity.expires)
+    }
+
+    pub(crate) fn upstream(&self) -> Option<Arc<Upstream>> {
+        self.opened.as_ref().map(|opened| Arc::clone(&opened.upstream))
+    }
+
+    /// When the token or a hold runs out, in monotonic milliseconds.
+    pub(crate) fn deadline_ms(&self, now: Now) -> u64 {
+        let Some(opened) = &self.opened else { return u64::MAX };
+        let holds = self.held.iter().map(Held::due_ms);
+        let wall = holds.chain([opened.caller.identity.expires.unix_ms()]).min().unwrap_or(u64::MAX);
+        now.monotonic_ms().saturating_add(wall.saturating_sub(now.wall_ms()).max(1))
+    }
+
+    // --- the session in the record ---------------------------------------------------------------------------------
+
+    /// What a login finds where a session already is.
+    pub(crate) fn known(&self, dialled: bool) -> Option<Known> {
+        let caller = &self.opened.as_ref()?.caller;
+        Some(Known {
+            identity: Arc::clone(&caller.identity),
+            target: caller.target.clone(),
+            purpose: caller.purpose.clone(),
+            dialled,
+        })
+    }
+
+    /// A login was refused: its reason goes to the log, never to the client.
+    pub(crate) fn refused(&self, worker: &Worker, refused: &Refused) {
+        worker.metrics.refused.add(1);
+        tracing::info!(
+            session = %self.live.id.get(),
+            client = self.live.client,
+            reason = ?refused.denial.reason,
+            "login refused: {}",
+            refused.detail
+        );
+    }
+
+    /// Begins a session in the record, ending the one before it where a connection changes hands.
+    pub(crate) fn open(&mut self, worker: &Worker, opening: Opening, now: Now) -> Result<(), Ended> {
+        self.close(worker, "another identity", now);
+        let Opening { caller, proven, level, standing, upstream, places, application, session } = opening;
+        let mask_key = worker.keys().ok_or_else(|| Ended::gateway("no mask key"))?.local;
+        self.live.id.set(session);
+        self.live.identified(&proven);
+        let opened = Opened { caller, level, standing, mask_key, upstream, _places: places };
+        let summary = summary(&opened, &self.live, self.protocol, now);
+        self.opened = Some(opened);
+        if let Some(opened) = &self.opened
+            && level != RecordLevel::Off
+        {
+            let body = open_body(opened, &summary, application.as_deref(), &worker.shared.node);
+            self.put(worker, 0, Lane::default(), Direction::Gateway, (0, 0), body, now)?;
+        }
+        worker.metrics.sessions.add(1);
+        worker.shared.control.send(Errand::SessionOpened(Box::new(summary)));
+        Ok(())
+    }
+
+    /// Ends it. Without effect where none is open.
+    pub(crate) fn close(&mut self, worker: &Worker, reason: &str, now: Now) {
+        self.withdraw_all(worker, reason, now);
+        let Some(opened) = &self.opened else { return };
+        if opened.level != RecordLevel::Off {
+            let body = Body::SessionClose(weir_segment::Close {
+                reason: reason.into(),
+                to_upstream_bytes: Some(self.to_upstream),
+                to_client_bytes: Some(self.to_client),
+            });
+            let up = self.account();
+            if let Err(error) = self.put(worker, 0, Lane::default(), Direction::Gateway, (up, 0), body, now) {
+                // The recorder closes it as one whose end is unknown.
+                tracing::error!(session = %self.live.id.get(), "no room for the session's end: {}", error.reason());
+            }
+        }
+        let session = self.live.id.get().to_string();
+        worker.shared.control.send(Errand::SessionClosed { session, reason: reason.to_owned() });
+        self.opened = None;
+        self.running.clear();
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "one event has as many parts")]
+    pub(super) fn put(
+        &self,
+        worker: &Worker,
+        ordinal: u64,
+        lane: Lane,
+        direction: Direction,
+        bytes: (u32, u32),
+        body: Body<'_>,
+        now: Now,
+    ) -> Result<Sequence, Ended> {
+        let stamp = Stamp { session: self.live.id.get(), now, ordinal, lane: lane.0 };
+        worker.record.borrow_mut().push(stamp, direction, bytes, body).map_err(|lost| lost_text(&lost))
+    }
+
+    fn account(&mut self) -> u32 {
+        let now = u32::try_from(self.unaccounted).unwrap_or(u32::MAX);
+        self.unaccounted -= u64::from(now);
+        now
+    }
+
+    /// Bytes that went out.
+    pub(crate) fn sent(&mut self, to: Side, bytes: usize) {
+        match to {
+            Side::Client => self.to_client += bytes as u64,
+            Side::Upstream => {
+                self.to_upstream += bytes as u64;
+                self.unaccounted += bytes as u64;
+            }
+        }
+    }
+
+    /// Whether the recorder gave up while the session waited for it.
+    pub(crate) fn check_record(&self, worker: &Worker) -> Result<(), Ended> {
+        if self.is_recorded() && worker.record.borrow().is_broken() {
+            return Err(Ended::gateway("the recorder stopped: nothing can go on unrecorded"));
+        }
+        Ok(())
+    }
+
+    /// Records what is about to be sent to the client; the answer is how much of it is in the record now.
+    pub(crate) fn answer(
+        &mut self,
+        worker: &Worker,
+        bytes: &[u8],
+        now: Now,
+        waker: &Waker,
+    ) -> Result<usize, Ended> {
+        if !self.is_recorded() {
+            return Ok(bytes.len());
+        }
+        let ordinal = self.running.front().copied().unwrap_or(self.ordinal);
+        let mut recorded = 0;
+        for chunk in bytes.chunks(CHUNK_BYTES) {
+            let up = self.account();
+            let down = u32::try_from(chunk.len()).unwrap_or(u32::MAX);
+            let stamp = Stamp { session: self.live.id.get(), now, ordinal, lane: 0 };
+            let body = || Body::Response(weir_segment::Response { bytes: chunk.into() });
+            let mut record = worker.record.borrow_mut();
+            let mut pushed = record.push(stamp, Direction::ToClient, (up, down), body());
+            if matches!(pushed, Err(Lost::Full)) && record.wait_for_room(waker) {
+                pushed = record.push(stamp, Direction::ToClient, (up, down), body());
+            }
+            match pushed {
+                Ok(_) => recorded += chunk.len(),
+                Err(Lost::Full) => {
+                    self.unaccounted += u64::from(up);
+                    break;
+                }
+                Err(lost) => return Err(lost_text(&lost)),
+            }
+        }
+        Ok(recorded)
+    }
+
+    /// Whether what waits for the upstream may go: its commands are recorded as their level says.
+    pub(crate) fn may_go_upstream(&mut self, worker: &Worker, waker: &Waker) -> Result<bool, Ended> {
+        if !self.gate_open {
+            let durable = worker.record.borrow_mut().poll_durable(self.gate, waker);
+            self.gate_open = durable.map_err(|lost| lost_text(&lost))?;
+        }
+        Ok(self.gate_open)
+    }
+
+    /// Records what the machine noted in a step, before its bytes go anywhere.
+    pub(crate) fn notes(&mut self, worker: &Worker, notes: &mut Notes, now: Now) -> Result<(), Ended> {
+        if notes.is_empty() {
+            return Ok(());
+        }
+        for (kind, bytes) in notes.iter() {
+            match kind {
+                NoteKind::Upload => self.upload(worker, bytes, now)?,
+                NoteKind::MaskLedger if self.is_recorded() => {
+                    let ordinal = self.running.front().copied().unwrap_or(self.ordinal);
+                    let body = Body::MaskLedger(weir_segment::MaskLedger { json: bytes.into() });
+                    self.put(worker, ordinal, Lane::default(), Direction::ToClient, (0, 0), body, now)?;
+                }
+                NoteKind::Outcome => {
+                    let ordinal = self.running.pop_front().unwrap_or(self.ordinal);
+                    if self.is_recorded() {
+                        let body = Body::Outcome(weir_segment::Outcome { json: bytes.into() });
+                        self.put(worker, ordinal, Lane::default(), Direction::ToClient, (0, 0), body, now)?;
+                    }
+                }
+                NoteKind::MaskLedger => {}
+            }
+        }
+        notes.clear();
+        Ok(())
+    }
+
+    /// Records client data inside an allowed command, before it is forwarded.
+    pub(crate) fn upload(&self, worker: &Worker, bytes: &[u8], now: Now) -> Result<(), Ended> {
+        if !self.is_recorded() {
+            return Ok(());
+        }
+        for chunk in bytes.chunks(CHUNK_BYTES) {
+            let body = Body::Upload(weir_segment::Upload {
+                bytes: chunk.into(),
+                original_bytes: chunk.len() as u64,
+            });
+            self.put(worker, self.ordinal, Lane::default(), Direction::ToUpstream, (0, 0), body, now)?;
+        }
+        Ok(())
+    }
+
+    // --- decisions -------------------------------------------------------------------------------------------------
+
+    /// Decides one request and records the verdict before anything acts on it.
+    pub(crate) fn rule(
+        &mut self,
+        worker: &Worker,
+        lane: Lane,
+        request: &Request<'_>,
+        now: Now,
+    ) -> Result<Verdict, Ended> {
+        let Some(opened) = &self.opened else {
+            return Ok(Verdict::Deny(denial("(login)", Reason::Unauthenticated, "log in first")));
+        };
+        let verdict = judge(worker, &opened.caller, request, now.timestamp());
+        self.ordinal += 1;
+        worker.metrics.requests.add(1);
+        self.conclude(worker, lane, request, verdict, now)
+    }
+
+    /// Records a verdict, and opens the hold where it is one.
+    pub(super) fn conclude(
+        &mut self,
+        worker: &Worker,
+        lane: Lane,
+        request: &Request<'_>,
+        verdict: Verdict,
+        now: Now,
+    ) -> Result<Verdict, Ended> {
+        let (verdict, held) = match verdict {
+            Verdict::Hold(hold) => match self.recall(worker, lane, &hold, request, now)? {
+                Ok(verdict) => return self.conclude(worker, lane, request, verdict, now),
+                Err(waiting) => match self.make_hold(worker, lane, &hold, request, waiting, now) {
+                    Ok(held) => (Verdict::Hold(hold), Some(held)),
+                    Err(denial) => (Verdict::Deny(denial), None),
+                },
+            },
+            other => (other, None),
+        };
+        match (self.write_down(worker, lane, request, verdict, now)?, held) {
+            (Verdict::Hold(hold), Some(held)) => {
+                worker.metrics.held.add(1);
+                self.begin_hold(worker, held, hold, now).map(Verdict::Hold)
+            }
+            (verdict, _) => Ok(verdict),
+        }
+    }
+
+    /// Records a request with its verdict, and takes the consequences that are the driver's.
+    pub(super) fn write_down(
+        &mut self,
+        worker: &Worker,
+        lane: Lane,
+        request: &Request<'_>,
+        verdict: Verdict,
+        now: Now,
+    ) -> Result<Verdict, Ended> {
+        match self.put_request(worker, lane, request, &verdict, now) {
+            Ok(Some(sequence)) => {
+                if let Verdict::Allow(permit) = &verdict
+                    && permit.record() == RecordLevel::Durable
+                {
+                    self.gate = sequence;
+                    self.gate_open = false;
+                }
+            }
+            Ok(None) => {}
+            Err(Lost::TooLong(_)) => {
+                let denial = denial("(limit)", Reason::Limit, "the command is too long to be recorded");
+                tracing::warn!(session = %self.live.id.get(), "a command too long for the ring was denied");
+                return Ok(Verdict::Deny(denial));
+            }
+            Err(lost) => return Err(lost_text(&lost)),
+        }
+        match &verdict {
+            Verdict::Allow(permit) => {
+                if is_run(request) {
+                    self.running.push_back(self.ordinal);
+                }
+                self.alert(worker, permit, now);
+            }
+            Verdict::Deny(_) => worker.metrics.denied.add(1),
+            Verdict::Hold(_) => {}
+        }
+        Ok(verdict)
+    }
+
+    fn put_request(
+        &mut self,
+        worker: &Worker,
+        lane: Lane,
+        request: &Request<'_>,
+        verdict: &Verdict,
+        now: Now,
+    ) -> Result<Option<Sequence>, Lost> {
+        let up = self.account();
+        let Some(opened) = &self.opened else { return Ok(None) };
+        if opened.level == RecordLevel::Off {
+            return Ok(None);
+        }
+        let fallback;
+        let plan = match verdict {
+            Verdict::Allow(permit) => permit.obligations().mask.as_ref(),
+            Verdict::Deny(_) | Verdict::Hold(_) => {
+                fallback = worker.policy.borrow().mask_plan(&opened.caller);
+                fallback.as_ref()
+            }
+        };
+        let standing = &opened.standing;
+        let secrecy = Secrecy { plan, mask_key: &opened.mask_key, record_key: &standing.record_key };
+        let mut describer = worker.describer.borrow_mut();
+        let described = describer.describe(request, secrecy);
+        let noted = noted(verdict);
+        let body = Body::Request(told(&described, verdict, &noted, worker.policy.borrow().generation()));
+        let stamp = Stamp { session: self.live.id.get(), now, ordinal: self.ordinal, lane: lane.0 };
+        worker.record.borrow_mut().push(stamp, Direction::ToUpstream, (up, 0), body).map(Some)
+    }
+
+    fn alert(&self, worker: &Worker, permit: &Permit, now: Now) {
+        for noted in permit.obligations().noted.iter().filter(|noted| noted.effect == Effect::Alert) {
+            worker.shared.control.send(Errand::Alert {
+                session: Some(self.live.id.get().to_string()),
+                rule: Some(noted.rule.to_string()),
+                text: format!("rule {} matched", noted.rule),
+                at_unix_ms: now.wall_ms(),
+            });
+        }
+    }
+
+    pub(super) const fn ordinal(&self) -> u64 {
+        self.ordinal
+    }
+
+    pub(super) const fn live(&self) -> &Rc<Live> {
+        &self.live
+    }
+}
+
+/// Whether a request runs something, so that an outcome will follow.
+fn is_run(request: &Request<'_>) -> bool {
+    match request {
+        Request::Sql(sql) => matches!(sql.moment, Moment::Bind | Moment::Query),
+        Request::Http(_) => true,
+        Request::Connect(_) => false,
+    }
+}
+
+fn noted(verdict: &Verdict) -> Vec<NotedRule<'_>> {
+    let Verdict::Allow(permit) = verdict else { return Vec::new() };
+    let effect = |effect| match effect {
+        Effect::Alert => weir_segment::Effect::Alert,
+        Effect::Allow => weir_segment::Effect::Allow,
+        Effect::WouldDeny => weir_segment::Effect::WouldDeny,
+        Effect::WouldHold => weir_segment::Effect::WouldHold,
+    };
+    let noted = permit.obligations().noted.iter();
+    noted.map(|noted| NotedRule { rule: (&*noted.rule).into(), effect: effect(noted.effect) }).collect()
+}
+
+fn told<'a>(
+    described: &'a Described<'_>,
+    verdict: &'a Verdict,
+    noted: &'a [NotedRule<'a>],
+    generation: u64,
+) -> weir_segment::Request<'a> {
+    let (word, rule, message) = match verdict {
+        Verdict::Allow(_) => (weir_segment::Verdict::Allow, "", ""),
+        Verdict::Deny(denial) => (weir_segment::Verdict::Deny, &*denial.rule, &*denial.message),
+        Verdict::Hold(hold) => (weir_segment::Verdict::Hold, &*hold.rule, hold.terms.message.as_str()),
+    };
+    weir_segment::Request {
+        words: (&*described.words).into(),
+        text: (&*described.text).into(),
+        bind_count: described.bind_count,
+        binds: (&*described.binds).into(),
+        facts: (&*described.facts).into(),
+        original: described.original,
+        verdict: word,
+        rule: rule.into(),
+        message: message.into(),
+        noted: noted.into(),
+        generation,
+    }
+}
+
+fn summary(
+    opened: &Opened,
+    live: &Live,
+    protocol: weir_control::Protocol,
+    now: Now,
+) -> weir_control::SessionSummary {
+    let identity = &opened.caller.identity;
+    weir_control::SessionSummary {
+        session: live.id.get().to_string(),
+        issuer: identity.issuer.clone(),
+        subject: identity.subject.clone(),
+        groups: identity.groups.clone(),
+        run: identity.run.clone(),
+        connection: opened.caller.target.connection.clone(),
+        role: opened.caller.target.role.clone(),
+        protocol,
+        client: live.client.clone(),
+        opened_unix_ms: now.wall_ms(),
+    }
+}
+
+fn open_body<'a>(
+    opened: &'a Opened,
+    summary: &'a weir_control::SessionSummary,
+    application: Option<&'a str>,
+    node: &'a str,
+) -> Body<'a> {
+    let identity = &opened.caller.identity;
+    Body::SessionOpen(weir_segment::Open {
+        protocol: match summary.protocol {
+            weir_control::Protocol::Http => "http".into(),
+            weir_control::Protocol::Postgres => "postgres".into(),
+        },
+        identity: weir_segment::Identity {
+            issuer: identity.issuer.as_str().into(),
+            subject: identity.subject.as_str().into(),
+            groups: identity.groups.as_slice().into(),
+            run: identity.run.as_deref().map(Into::into),
+            token_id: identity.token_id.as_deref().map(Into::into),
+        },
+        connection: summary.connection.as_str().into(),
+        role: summary.role.as_str().into(),
+        purpose: opened.caller.purpose.as_deref().or(identity.purpose.as_deref()).map(Into::into),
+        application: application.map(Into::into),
+        client_address: summary.client.as_str().into(),
+        upstream_address: opened.upstream.address().into(),
+        node: node.into(),
+    })
+}
+
+pub(crate) fn denial(rule: &str, reason: Reason, message: &str) -> Denial {
+    Denial { rule: rule.into(), reason, message: message.into() }
+}
+
+fn lost_text(lost: &Lost) -> Ended {
+    Ended::gateway(match lost {
+        Lost::Full => "the recorder is too far behind".to_owned(),
+        Lost::TooLong(_) => "an event is longer than the record takes".to_owned(),
+        Lost::Broken(_) => "the recorder stopped: nothing can go on unrecorded".to_owned(),
+    })
+}
+
+/// Whether recorded sessions can begin: somebody takes the rings.
+pub(crate) fn recorder_is_there(worker: &Worker) -> bool {
+    worker.shared.recorded.load(Ordering::Acquire) && !worker.record.borrow().is_broken()
+}

@@ -1,0 +1,267 @@
+//! How a session ends: why, what is said, and what is cleaned up; and the time limits that lead there.
+
+use std::rc::Rc;
+use std::task::Context;
+use std::time::Duration;
+
+use weir_wire::{Blame, Farewell, Fault, Machine};
+
+use super::Session;
+use crate::clock::Now;
+use crate::net::{self, Either, race};
+use crate::roll::Order;
+use crate::socket::Socket;
+use crate::upstream;
+
+/// How long last words may take to leave.
+const LAST_WORDS_MS: u64 = 3_000;
+
+/// Why a session ends.
+#[derive(Debug)]
+pub(crate) enum Ended {
+    /// The machine said so, after its last words.
+    Closed,
+    ClientLeft,
+    UpstreamLeft,
+    Idle,
+    Expired,
+    Revoked(String),
+    Shutdown,
+    /// Before a login.
+    LoginTimeout,
+    Failed {
+        fault: Fault,
+        text: String,
+    },
+}
+
+impl Ended {
+    /// For the record and for lists.
+    pub(crate) fn reason(&self) -> String {
+        match self {
+            Self::Closed => "closed".to_owned(),
+            Self::ClientLeft => "the client left".to_owned(),
+            Self::UpstreamLeft => "the upstream closed the connection".to_owned(),
+            Self::Idle => "idle for longer than the limit".to_owned(),
+            Self::Expired => "the token expired".to_owned(),
+            Self::Revoked(reason) => format!("ended by an administrator: {reason}"),
+            Self::Shutdown => "the gateway went down".to_owned(),
+            Self::LoginTimeout => "no login in time".to_owned(),
+            Self::Failed { text, .. } => text.clone(),
+        }
+    }
+
+    const fn farewell(&self) -> Option<Farewell<'_>> {
+        match self {
+            Self::Closed | Self::ClientLeft => None,
+            Self::UpstreamLeft => Some(Farewell::Fault("the upstream closed the connection")),
+            Self::Idle => Some(Farewell::Idle),
+            Self::Expired => Some(Farewell::Expired),
+            Self::Revoked(_) => Some(Farewell::Revoked),
+            Self::Shutdown => Some(Farewell::Shutdown),
+            Self::LoginTimeout => Some(Farewell::Fault("no login in time")),
+            Self::Failed { text, .. } => Some(Farewell::Fault(text.as_str())),
+        }
+    }
+
+    pub(crate) fn failed<E: Blame>(error: &E) -> Self {
+        Self::Failed { fault: error.blame(), text: error.to_string() }
+    }
+
+    pub(crate) fn gateway(text: impl Into<String>) -> Self {
+        Self::Failed { fault: Fault::Gateway, text: text.into() }
+    }
+}
+
+impl<M: Machine + 'static> Session<M> {
+    pub(super) fn orders(&mut self, context: &mut Context<'_>) -> Result<bool, Ended> {
+        let mut moved = false;
+        if self.live.due.replace(false) {
+            self.look_at_time(context)?;
+            moved = true;
+        }
+        for order in self.live.take_orders() {
+            moved = true;
+            match order {
+                Order::Answered(answer) => self.answered(answer, context)?,
+                Order::Cancel => self.cancelled(context)?,
+                Order::Revoke(reason) if self.closing.is_none() => return Err(Ended::Revoked(reason)),
+                Order::Stop if self.closing.is_none() => return Err(Ended::Shutdown),
+                Order::Revoke(_) | Order::Stop => {}
+                Order::Drain => self.draining = true,
+            }
+        }
+        Ok(moved)
+    }
+
+    fn look_at_time(&mut self, context: &mut Context<'_>) -> Result<(), Ended> {
+        let now = self.now.monotonic_ms();
+        if self.closing.is_some() {
+            return Ok(());
+        }
+        let limits = &self.worker.shared.config.limits;
+        if !self.greeted {
+            let late = now >= self.began_ms + ms(limits.login_timeout);
+            return if late { Err(Ended::LoginTimeout) } else { Ok(()) };
+        }
+        if self.machine.idle() && now >= self.active_ms + ms(limits.idle_timeout) {
+            return Err(Ended::Idle);
+        }
+        self.look_at_holds(context)
+    }
+
+    /// Between commands nothing is interrupted: where expiry and draining take effect.
+    pub(super) fn at_idle_boundary(&mut self) -> Result<(), Ended> {
+        if self.login.is_some() || !self.machine.idle() {
+            return Ok(());
+        }
+        if !self.greeted && self.desk.is_open() {
+            self.greeted = true;
+            self.presented = None;
+        }
+        if self.draining {
+            return Err(Ended::Shutdown);
+        }
+        if self.desk.is_expired(self.now) {
+            return Err(Ended::Expired);
+        }
+        Ok(())
+    }
+
+    pub(super) fn rearm(&self) {
+        let limits = &self.worker.shared.config.limits;
+        let now = self.now.monotonic_ms();
+        let quiet = match self.greeted {
+            true => self.active_ms + ms(limits.idle_timeout),
+            false => self.began_ms + ms(limits.login_timeout),
+        };
+        // A long-running command keeps its session past the idle limit: look again then, not at once.
+        let quiet = quiet.max(now + 100);
+        let deadline = match &self.closing {
+            Some(_) => return,
+            None => quiet.min(self.desk.deadline_ms(self.now)),
+        };
+        self.live.deadline_ms.set(deadline);
+    }
+
+    /// The first reason counts. Last words go out, for a while; then the session is over.
+    pub(super) fn begin_end(&mut self, ended: Ended) {
+        if self.closing.is_some() {
+            // It failed again while closing: nobody listens any more.
+            self.client.queue.clear();
+            self.client.ended = true;
+            return;
+        }
+        self.note_fault(&ended);
+        if let Ended::ClientLeft = ended {
+            self.client.queue.clear();
+        }
+        if let Some(why) = ended.farewell() {
+            let worker = Rc::clone(&self.worker);
+            // Taken by whoever failed in the middle of a step; what it wrote so far stays in order.
+            if let Ok(mut bench) = worker.bench.try_borrow_mut() {
+                self.lend_queues(&mut bench);
+                self.machine.farewell(why, &mut bench.out);
+                self.return_queues(&mut bench);
+            }
+        }
+        self.cancel_upstream();
+        self.login = None;
+        self.desk.withdraw_all(&self.worker, "the session ended", self.now);
+        self.live.deadline_ms.set(self.now.monotonic_ms() + LAST_WORDS_MS);
+        self.closing = Some(ended);
+    }
+
+    fn note_fault(&self, ended: &Ended) {
+        let Ended::Failed { fault, text } = ended else { return };
+        let session = self.live.id.get();
+        let metrics = &self.worker.metrics;
+        match fault {
+            Fault::Client => {
+                metrics.faults_client.add(1);
+                tracing::info!(%session, "client: {text}");
+            }
+            Fault::Gateway => {
+                metrics.faults_gateway.add(1);
+                tracing::error!(%session, "gateway: {text}");
+            }
+            Fault::Upstream => {
+                metrics.faults_upstream.add(1);
+                tracing::warn!(%session, "upstream: {text}");
+            }
+        }
+    }
+
+    /// What runs upstream for a session that is over would run on: say so there.
+    pub(super) fn cancel_upstream(&self) {
+        let (Some(request), Some(upstream)) = (self.machine.cancel_request(), self.desk.upstream()) else {
+            return;
+        };
+        net::spawn(async move {
+            let cancel = std::pin::pin!(upstream::cancel(&upstream, &request));
+            let limit = std::pin::pin!(net::sleep(Duration::from_secs(5)));
+            if let Either::First(Err(error)) = race(cancel, limit).await {
+                tracing::warn!("cannot cancel upstream: {error}");
+            }
+        });
+    }
+
+    /// The end, once last words are out or their time is.
+    pub(super) fn drained(&mut self) -> Option<Ended> {
+        self.closing.as_ref()?;
+        let late = self.now.monotonic_ms() >= self.live.deadline_ms.get();
+        let said = self.client.ended || !self.client.has_output();
+        let told = !matches!(self.closing, Some(Ended::Closed))
+            || !self.upstream.has_output()
+            || self.upstream.ended;
+        if late || (said && told) { self.closing.take() } else { None }
+    }
+
+    pub(super) fn finish(&mut self, ended: &Ended) {
+        let reason = ended.reason();
+        tracing::debug!(session = %self.live.id.get(), "session over: {reason}");
+        let worker = Rc::clone(&self.worker);
+        let mut bench = worker.bench.borrow_mut();
+        for peer in [&mut self.client, &mut self.upstream] {
+            if let Some(socket) = &mut peer.socket {
+                socket.finish(&mut bench.scratch.wire);
+            }
+        }
+        self.desk.close(&worker, &reason, Now::read());
+    }
+}
+
+impl<M: Machine> Drop for Session<M> {
+    fn drop(&mut self) {
+        // After `finish` this changes nothing; after a panic it is the end.
+        let worker = Rc::clone(&self.worker);
+        self.desk.close(&worker, "the gateway failed", Now::read());
+        self.worker.roll.leave(&self.live);
+        self.worker.end_if_done();
+    }
+}
+
+/// Waits a moment for the client to read its last words: closing with its bytes unread would throw them away.
+pub(crate) async fn linger(socket: &Socket) {
+    let io = socket.io().clone();
+    let drain = std::pin::pin!(async move {
+        let mut rest = [0; 4096];
+        loop {
+            match io.try_recv(&mut rest) {
+                Ok(None) => {
+                    if io.readable().await.is_err() {
+                        return;
+                    }
+                }
+                Ok(Some(0)) | Err(_) => return,
+                Ok(Some(_)) => {}
+            }
+        }
+    });
+    let limit = std::pin::pin!(net::sleep(Duration::from_secs(1)));
+    let _ = race(drain, limit).await;
+}
+
+pub(crate) fn ms(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}

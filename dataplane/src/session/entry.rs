@@ -1,0 +1,67 @@
+//! A login seen from its session: begun when the machine asks who this is, answered when the future is done.
+
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use weir_wire::{Admission, Machine, Side};
+
+use super::flow::Peer;
+use super::login::{self, LoggedIn, Presented};
+use super::{Ended, Session};
+use crate::clock::Now;
+
+impl<M: Machine + 'static> Session<M> {
+    pub(super) fn begin_login(&mut self, presented: Presented, stale: bool) {
+        let known = self.desk.known(self.upstream.socket.is_some());
+        let implied = self.implied.clone();
+        let (worker, live) = (Rc::clone(&self.worker), Rc::clone(&self.live));
+        let protocol = self.desk.protocol();
+        self.presented = Some(presented.clone());
+        self.login = Some(Box::pin(async move {
+            login::login(&worker, &live, presented, protocol, implied, known, stale).await
+        }));
+    }
+
+    /// The upstream refused the credential, not the client: fetches it anew and dials again, once.
+    pub(super) fn log_in_again(&mut self) -> bool {
+        let Some(presented) = self.presented.take().filter(|_| !self.retried) else { return false };
+        self.retried = true;
+        tracing::info!(session = %self.live.id.get(), "the upstream's credential is stale: fetching it anew");
+        self.upstream = Peer::new(None);
+        self.begin_login(presented, true);
+        true
+    }
+
+    pub(super) fn poll_login(&mut self, context: &mut Context<'_>) -> Result<bool, Ended> {
+        let Some(login) = &mut self.login else { return Ok(false) };
+        let Poll::Ready(outcome) = login.as_mut().poll(context) else { return Ok(false) };
+        self.login = None;
+        self.now = Now::read();
+        let admission = match outcome {
+            Ok(logged_in) => self.admitted(logged_in)?,
+            Err(refused) => {
+                self.desk.refused(&self.worker, &refused);
+                Admission::Deny(refused.denial)
+            }
+        };
+        let worker = Rc::clone(&self.worker);
+        let mut bench = worker.bench.borrow_mut();
+        self.lend_queues(&mut bench);
+        let action = self.machine.admit(admission, self.now.timestamp(), &mut bench.out);
+        self.return_queues(&mut bench);
+        let action = action.map_err(|error| Ended::failed(&error))?;
+        self.drive_unread(Side::Client, Some(action), &mut bench, context)?;
+        Ok(true)
+    }
+
+    fn admitted(&mut self, logged_in: LoggedIn) -> Result<Admission, Ended> {
+        let LoggedIn { permit, login, socket, opening } = logged_in;
+        if let Some(socket) = socket {
+            self.upstream = Peer::new(Some(socket));
+        }
+        if let Some(opening) = opening {
+            self.desk.open(&self.worker, *opening, self.now)?;
+        }
+        Ok(Admission::Allow { permit, upstream: login })
+    }
+}

@@ -1,0 +1,45 @@
+//! The two machines, made for one connection each.
+
+use std::any::Any;
+use std::rc::Rc;
+
+use weir_http::{HttpMachine, Settings};
+use weir_postgres::{Limits as PostgresLimits, PostgresMachine};
+
+use crate::limits::Limits;
+use crate::worker::Worker;
+
+pub(crate) const fn postgres_limits(limits: &Limits) -> PostgresLimits {
+    PostgresLimits {
+        startup_bytes: limits.startup_packet_bytes,
+        token_bytes: limits.token_bytes,
+        statement_bytes: limits.statement_bytes,
+        message_bytes: limits.message_bytes,
+        statements: 8_192,
+        statements_bytes: 32 << 20,
+        pipeline: 16_384,
+    }
+}
+
+/// `None`: admin has sent no state yet.
+pub(crate) fn postgres(worker: &Rc<Worker>) -> Option<PostgresMachine> {
+    let limits = postgres_limits(&worker.shared.config.limits);
+    let facts = Rc::clone(&worker.facts);
+    // Whose share of the cache pays is not known before the login; the address is whose it is until then.
+    let source = move |text: &[u8]| facts.borrow_mut().facts(text, 0);
+    Some(PostgresMachine::new(limits, Rc::new(source), worker.keys()?.shared))
+}
+
+/// `None`: admin has sent no state yet, or the listener's connection is not in it.
+pub(crate) fn http(worker: &Worker, connection: Option<&str>) -> Option<HttpMachine> {
+    let standing = worker.standing.borrow().clone()?;
+    let upstream = standing.connection(connection?)?;
+    let settings = Rc::new(Settings::new(upstream.address()));
+    Some(HttpMachine::new(settings, worker.keys()?.local))
+}
+
+/// Whether an error says that the upstream wants another credential than the one it was given.
+pub(crate) fn is_stale<E: 'static>(error: &E) -> bool {
+    let error = (error as &dyn Any).downcast_ref::<weir_postgres::Error>();
+    matches!(error, Some(weir_postgres::Error::StaleCredential))
+}

@@ -1,0 +1,92 @@
+//! Tokens verified lately, by their SHA-256: a session's login costs a hash where the same token came before. A hit is
+//! still checked for expiry and revocation by whoever asks; a new state from admin empties it.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use ring::digest::{SHA256, digest};
+use weir_policy::{Identity, Timestamp};
+use weir_token::{Refusal, Verified};
+
+use crate::standing::Standing;
+
+type Hash = [u8; 32];
+
+pub(crate) struct TokenCache {
+    max: usize,
+    known: HashMap<Hash, Arc<Proven>>,
+    /// Oldest first.
+    order: VecDeque<Hash>,
+}
+
+/// A token that proved itself, and the identity in the form that callers share.
+pub(crate) struct Proven {
+    pub verified: Verified,
+    pub identity: Arc<Identity>,
+}
+
+/// Why a token is not taken.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Rejection {
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    #[error("revoked")]
+    Revoked,
+}
+
+impl TokenCache {
+    pub(crate) fn new(max: usize) -> Self {
+        Self { max: max.max(1), known: HashMap::new(), order: VecDeque::new() }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.known.clear();
+        self.order.clear();
+    }
+
+    /// The identity that `token` proves.
+    ///
+    /// # Errors
+    /// The client's or its issuer's: the token is not accepted.
+    pub(crate) fn prove(
+        &mut self,
+        standing: &Standing,
+        token: &[u8],
+        now: Timestamp,
+    ) -> Result<Arc<Proven>, Rejection> {
+        let hash = hash(token);
+        if let Some(proven) = self.known.get(&hash) {
+            return if now < proven.identity.expires {
+                Ok(Arc::clone(proven))
+            } else {
+                Err(Refusal::Expired.into())
+            };
+        }
+        let verified = standing.verifier.verify(token, now)?;
+        if standing.is_revoked(&verified) {
+            return Err(Rejection::Revoked);
+        }
+        Ok(self.keep(hash, verified))
+    }
+
+    fn keep(&mut self, hash: Hash, verified: Verified) -> Arc<Proven> {
+        let identity = Arc::new(verified.identity.clone());
+        let proven = Arc::new(Proven { verified, identity });
+        if self.order.len() >= self.max
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.known.remove(&oldest);
+        }
+        self.known.insert(hash, Arc::clone(&proven));
+        self.order.push_back(hash);
+        proven
+    }
+}
+
+fn hash(token: &[u8]) -> Hash {
+    let mut hash = [0; 32];
+    for (to, from) in hash.iter_mut().zip(digest(&SHA256, token).as_ref()) {
+        *to = *from;
+    }
+    hash
+}
