@@ -4,8 +4,7 @@
 //! The rules that both sides keep:
 //!
 //! 1. The outbox is written before the action takes effect.
-//! 2. Step again, even with empty input, until `NeedMore`. Progress on one side (also `admit` and `resume`) may give the
-//!    other side something to do: step that one again too, even with what it already had.
+//! 2. Step again, even with empty input, until `NeedMore`.
 //! 3. `Forward.len` may exceed what is buffered; the driver passes the rest without asking again (only where nothing
 //!    in it is masked or scanned), and copies it to the record all the same.
 //! 4. One writer a socket, draining one bounded queue; a message is its unit. A pump stops reading while its
