@@ -286,10 +286,12 @@ impl Consumer {
         fence(Ordering::SeqCst);
         let space_wanted = self.mapping.word(Word::SpaceWanted).load(Ordering::Relaxed) != 0;
         let pending = self.has_records()?;
+        let unacknowledged = pending || self.last.is_some_and(|last| last > self.durable);
+        let awaited = unacknowledged && self.is_awaited();
         let busy = match nap {
             Nap::Awake => true,
-            Nap::Dozing => pending && (space_wanted || self.is_awaited()),
-            Nap::Asleep => pending,
+            Nap::Dozing => awaited || (pending && space_wanted),
+            Nap::Asleep => awaited || pending,
         };
         Ok(!busy)
     }

@@ -21,6 +21,9 @@ pub enum Error {
     /// The operator's fault.
     #[error("the signing key is not an Ed25519 key in PKCS#8")]
     SigningKey,
+    /// The operator's fault.
+    #[error("a segment public key is one line: `weir-segment-ed25519:` and 64 hexadecimal digits")]
+    PublicKey,
     /// The caller's fault: a frame without an event has no body.
     #[error("the frame holds no event")]
     NotAnEvent,

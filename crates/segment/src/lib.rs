@@ -42,6 +42,6 @@ pub use ledger::Carry;
 pub use proof::{Proof, Proven, prove};
 pub use reader::{Frame, Reader};
 pub use recover::{Recovered, recover};
-pub use seal::{Seal, SigningKey, Statement};
+pub use seal::{Seal, SigningKey, Statement, parse_public_key, public_key_text};
 pub use verify::{Fault, Finding, Report, Verifier};
 pub use view::decode;

@@ -57,6 +57,33 @@ impl SigningKey {
     }
 }
 
+/// What a public key's file begins with.
+const PUBLIC_KEY_PREFIX: &str = "weir-segment-ed25519:";
+
+/// A public key as its file holds it: one line of text.
+#[must_use]
+pub fn public_key_text(key: &[u8; 32]) -> String {
+    format!("{PUBLIC_KEY_PREFIX}{}\n", Digest(*key))
+}
+
+/// Reads what [`public_key_text`] wrote.
+///
+/// # Errors
+/// The caller's: not such a line.
+pub fn parse_public_key(text: &str) -> Result<[u8; 32], Error> {
+    let digits = text.trim().strip_prefix(PUBLIC_KEY_PREFIX).unwrap_or_default().as_bytes();
+    let (pairs, rest) = digits.as_chunks::<2>();
+    if !rest.is_empty() {
+        return Err(Error::PublicKey);
+    }
+    let byte = |pair: &[u8; 2]| {
+        let digit = |digit: u8| char::from(digit).to_digit(16);
+        Some((digit(pair[0])? * 16 + digit(pair[1])?) as u8)
+    };
+    let key: Option<Vec<u8>> = pairs.iter().map(byte).collect();
+    key.and_then(|key| key.try_into().ok()).ok_or(Error::PublicKey)
+}
+
 /// What the seal states, decoded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Statement {

@@ -1,0 +1,219 @@
+//! The recorder's part of the node's configuration file: the table `[recorder]`. Other tables are other programs'.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::Error;
+
+/// What `[recorder]` may say.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Name of this node, as segments carry it.
+    pub node: String,
+    /// Unix socket that rings are handed over at.
+    pub socket: PathBuf,
+    /// Directory of the segments. One recorder at a time.
+    pub segments: PathBuf,
+    /// Ed25519 key, PKCS#8 in PEM, as `weir-recorder keygen` writes it.
+    pub signing_key: PathBuf,
+    /// Users whose processes may hand rings over; empty: only the recorder's own user.
+    #[serde(default)]
+    pub allowed_uids: Vec<u32>,
+    /// Seal a segment that is this long.
+    #[serde(default = "default_seal_bytes")]
+    pub seal_bytes: u64,
+    /// Seal a segment that is this old and holds an event.
+    #[serde(default = "default_seal_age_s")]
+    pub seal_age_s: u64,
+    /// Written bytes that may wait for the disk's acknowledgement, at most.
+    #[serde(default = "default_undurable_bytes")]
+    pub undurable_bytes: u64,
+    /// Acknowledge at least this often while events come, even if nobody waits.
+    #[serde(default = "default_sync_interval_ms")]
+    pub sync_interval_ms: u64,
+    /// Let events gather for this long while nobody waits for them.
+    #[serde(default = "default_gather_ms")]
+    pub gather_ms: u64,
+    /// Rings longer than this are refused.
+    #[serde(default = "default_max_ring_bytes")]
+    pub max_ring_bytes: u64,
+    /// After a restart, how long to wait for the rings of live sessions before closing those sessions in the record.
+    #[serde(default = "default_reclaim_s")]
+    pub reclaim_s: u64,
+    /// Free space below which no new recorded session may begin.
+    #[serde(default = "default_low_bytes")]
+    pub low_bytes: u64,
+    /// Free space below which sessions are ended, while their closing records still fit.
+    #[serde(default = "default_critical_bytes")]
+    pub critical_bytes: u64,
+}
+
+const fn default_seal_bytes() -> u64 {
+    128 << 20
+}
+const fn default_seal_age_s() -> u64 {
+    600
+}
+const fn default_undurable_bytes() -> u64 {
+    8 << 20
+}
+const fn default_sync_interval_ms() -> u64 {
+    200
+}
+const fn default_gather_ms() -> u64 {
+    5
+}
+const fn default_max_ring_bytes() -> u64 {
+    64 << 20
+}
+const fn default_reclaim_s() -> u64 {
+    10
+}
+const fn default_low_bytes() -> u64 {
+    2 << 30
+}
+const fn default_critical_bytes() -> u64 {
+    256 << 20
+}
+
+/// Every key of the table, for the hint on a misspelt one.
+const KEYS: [&str; 14] = [
+    "allowed_uids",
+    "critical_bytes",
+    "gather_ms",
+    "low_bytes",
+    "max_ring_bytes",
+    "node",
+    "reclaim_s",
+    "seal_age_s",
+    "seal_bytes",
+    "segments",
+    "signing_key",
+    "socket",
+    "sync_interval_ms",
+    "undurable_bytes",
+];
+
+#[derive(Deserialize)]
+struct File {
+    recorder: Config,
+}
+
+impl Config {
+    /// Reads the table from a file.
+    ///
+    /// # Errors
+    /// The operator's: the file, the line, and what to write instead.
+    pub fn load(path: &Path) -> Result<Self, Error> {
+        let file = path.display().to_string();
+        match std::fs::read_to_string(path) {
+            Ok(text) => Self::parse(&file, &text),
+            Err(error) => Err(Error::Config { file, message: format!("cannot be read: {error}") }),
+        }
+    }
+
+    /// Reads the table from text; `file` is for messages.
+    ///
+    /// # Errors
+    /// The operator's: the line, and what to write instead.
+    pub fn parse(file: &str, text: &str) -> Result<Self, Error> {
+        let parsed: Result<File, toml::de::Error> = toml::from_str(text);
+        let config = match parsed {
+            Ok(file) => file.recorder,
+            Err(error) => {
+                return Err(Error::Config { file: place(file, text, &error), message: explain(&error) });
+            }
+        };
+        let refuse = |message: &str| {
+            Err(Error::Config { file: file.to_owned(), message: format!("[recorder] {message}") })
+        };
+        if config.critical_bytes > config.low_bytes {
+            return refuse("critical_bytes is over low_bytes; it must be the smaller");
+        }
+        if config.seal_bytes < 1 << 20 {
+            return refuse("seal_bytes is under 1048576; a segment's index would outweigh it");
+        }
+        if !(1..=1_000).contains(&config.gather_ms) {
+            return refuse("gather_ms must be between 1 and 1000");
+        }
+        Ok(config)
+    }
+}
+
+fn place(file: &str, text: &str, error: &toml::de::Error) -> String {
+    let before = error.span().and_then(|span| text.get(..span.start));
+    before.map_or_else(
+        || file.to_owned(),
+        |before| format!("{file}, line {}", before.matches('\n').count() + 1),
+    )
+}
+
+fn explain(error: &toml::de::Error) -> String {
+    let message = error.message();
+    let unknown = message.strip_prefix("unknown field `").and_then(|rest| rest.split('`').next());
+    let Some(unknown) = unknown else { return message.trim().replace('\n', "; ") };
+    let nearest = KEYS.iter().min_by_key(|key| distance(unknown, key));
+    let nearest = nearest.copied().unwrap_or_default();
+    format!("unknown key `{unknown}` in [recorder]; the nearest known key is `{nearest}`")
+}
+
+/// Levenshtein's distance.
+fn distance(left: &str, right: &str) -> usize {
+    let mut row: Vec<usize> = (0..=right.len()).collect();
+    for (above, left) in left.bytes().enumerate() {
+        let mut diagonal = above;
+        let mut last = above + 1;
+        if let Some(first) = row.first_mut() {
+            *first = last;
+        }
+        for (cell, right) in row.iter_mut().skip(1).zip(right.bytes()) {
+            let replaced = diagonal + usize::from(left != right);
+            diagonal = *cell;
+            last = replaced.min(last + 1).min(diagonal + 1);
+            *cell = last;
+        }
+    }
+    row.last().copied().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str =
+        "[listen]\nx = 1\n[recorder]\nnode = 'n'\nsocket = '/s'\nsegments = '/d'\nsigning_key = '/k'\n";
+
+    #[test]
+    fn a_misspelt_key_is_named_with_its_line_and_the_nearest_known_one() {
+        assert_eq!(Config::parse("weir.toml", GOOD).unwrap().seal_age_s, 600);
+        let misspelt = format!("{GOOD}seal_byte = 1\n");
+        assert_eq!(
+            Config::parse("weir.toml", &misspelt).unwrap_err().to_string(),
+            "weir.toml, line 8: unknown key `seal_byte` in [recorder]; the nearest known key is `seal_bytes`"
+        );
+    }
+
+    #[test]
+    fn bad_values_are_refused_with_their_line() {
+        for (line, expected) in [
+            ("seal_bytes = 'much'", "line 8"),
+            ("low_bytes = 1", "critical_bytes is over low_bytes"),
+            ("gather_ms = 0", "gather_ms"),
+            ("seal_bytes = 4096", "seal_bytes"),
+        ] {
+            let message = Config::parse("weir.toml", &format!("{GOOD}{line}\n")).unwrap_err().to_string();
+            assert!(message.contains(expected), "{message}");
+        }
+        assert!(Config::parse("weir.toml", "").unwrap_err().to_string().contains("recorder"));
+    }
+
+    #[test]
+    fn the_list_of_keys_is_the_tables() {
+        for key in KEYS {
+            let text = format!("[recorder]\n{key} = {{}}\n");
+            assert!(!explain(&toml::from_str::<File>(&text).err().unwrap()).contains("unknown key"), "{key}");
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! What a recorder does with the directory that the last one left: completes an unsealed segment, and says so.
+//!
+//! A segment is never written on: what is whole of it is sealed with a gap record, the rest is cut off.
+
+use std::fs::File;
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+
+use weir_segment::{
+    Batch, Body, Carry, Gap, HEADER_LEN, Reader, RingId, Sequence, SigningKey, recorder_event,
+};
+
+use crate::disk::Disk;
+use crate::store::{Settings, open_name, refused, sealed_name};
+use crate::{Error, clock};
+
+pub(crate) struct Recovery<'a> {
+    pub(crate) settings: &'a Settings,
+    pub(crate) key: &'a SigningKey,
+    pub(crate) disk: &'a mut dyn Disk,
+    /// The recorder's own ring, and its last sequence.
+    pub(crate) own: (RingId, &'a mut Sequence),
+}
+
+impl Recovery<'_> {
+    /// What the next segment carries on.
+    ///
+    /// # Errors
+    /// The last sealed segment cannot be understood, or the disk's.
+    pub(crate) fn run(&mut self) -> Result<Carry, Error> {
+        let last = self.last_sealed()?;
+        let carry = match last {
+            Some(number) => read_carry(&self.settings.directory.join(sealed_name(number)))?,
+            None => Carry::default(),
+        };
+        let open = self.settings.directory.join(open_name(carry.number + 1));
+        if !open.exists() {
+            return Ok(carry);
+        }
+        self.complete(&open, carry)
+    }
+
+    fn last_sealed(&self) -> Result<Option<u64>, Error> {
+        let directory = &self.settings.directory;
+        let failed = |source| Error::Disk { what: "cannot list", path: directory.clone(), source };
+        let mut last = None;
+        for entry in std::fs::read_dir(directory).map_err(failed)? {
+            let name = entry.map_err(failed)?.file_name();
+            let number = name.to_str().and_then(|name| name.strip_suffix(".seg")?.parse::<u64>().ok());
+            last = last.max(number);
+        }
+        Ok(last)
+    }
+
+    fn complete(&mut self, open: &Path, carry: Carry) -> Result<Carry, Error> {
+        let segment = |source| Error::Segment { path: open.to_owned(), source };
+        let read = |source| Error::Disk { what: "cannot read", path: open.to_owned(), source };
+        let len = std::fs::metadata(open).map_err(read)?.len();
+        let file = File::open(open).map_err(read)?;
+        // What the last recorder failed to sync may be in the page cache and nowhere else: read what the disk has.
+        let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);
+        let sealed = |number| self.settings.directory.join(sealed_name(number));
+        let recovered = match weir_segment::recover(BufReader::with_capacity(1 << 20, file), &carry) {
+            Ok(recovered) => recovered,
+            // Killed between seal and rename.
+            Err(weir_segment::Error::Seal(_)) => {
+                let path = sealed(carry.number + 1);
+                self.disk.rename(open, &path).map_err(|source| refused(&path, "cannot rename to", source))?;
+                return read_carry(&path);
+            }
+            // Killed before the header was whole: nothing was ever in it.
+            Err(_) if len <= HEADER_LEN as u64 => {
+                std::fs::remove_file(open).map_err(read)?;
+                return Ok(carry);
+            }
+            Err(source) => return Err(segment(source)),
+        };
+        let cut = len - recovered.valid_len;
+        tracing::warn!(file = %open.display(), kept = recovered.valid_len, cut, "completing an unsealed segment");
+        let (mut builder, mut batch) = (recovered.builder, Batch::new());
+        let gap = self.gap(&builder, cut, recovered.damage.map(|damage| damage.to_string()));
+        self.own.1.0 += 1;
+        let event = recorder_event(clock::wall_unix_us(), clock::monotonic_ns(), Body::Gap(gap));
+        builder.append_own(&mut batch, self.own.0, *self.own.1, &event)?;
+        let number = builder.header().number;
+        let completed = builder
+            .seal(&mut batch, self.key, clock::wall_unix_us(), |ring| ring.core() == RingId::RECORDER_CORE)?;
+        let failed = |source| refused(open, "cannot complete", source);
+        let mut file = self.disk.reopen(open, recovered.valid_len).map_err(failed)?;
+        file.write(&batch, recovered.valid_len).map_err(failed)?;
+        file.sync().map_err(failed)?;
+        self.disk.rename(open, &sealed(number)).map_err(failed)?;
+        Ok(completed.carry)
+    }
+
+    /// What may be missing. With the node still up, the rings hold all that is not here, and their sequences will show
+    /// it if they do not; after a reboot they are gone.
+    fn gap(&self, builder: &weir_segment::Builder, cut_bytes: u64, damage: Option<String>) -> Gap<'static> {
+        let same_boot = builder.header().boot == clock::boot_id();
+        let rings = builder.rings().filter(|(ring, _)| ring.core() != RingId::RECORDER_CORE).count() as u64;
+        let bound =
+            rings.saturating_mul(self.settings.ring_bytes).saturating_add(self.settings.undurable_bytes);
+        let reason = if same_boot {
+            "the recorder ended without sealing; the rings outlived it"
+        } else {
+            "the node went down; what the rings held is lost"
+        };
+        let damage = damage.map(|damage| format!(" ({damage})")).unwrap_or_default();
+        Gap {
+            reason: format!("{reason}{damage}").into(),
+            ring: 0,
+            last_sequence: 0,
+            missing_bytes: if same_boot { 0 } else { bound },
+            cut_bytes,
+            since_unix_us: builder.latest_unix_us(),
+            until_unix_us: clock::wall_unix_us(),
+        }
+    }
+}
+
+/// What a sealed segment carries on to the next.
+fn read_carry(path: &Path) -> Result<Carry, Error> {
+    let open = || -> Result<Carry, weir_segment::Error> {
+        let mut reader = Reader::new(BufReader::new(File::open(path)?))?;
+        let (statement, _) = reader.seal()?.ok_or(weir_segment::Error::NotASegment)?;
+        Ok(Carry::from_index(&statement, &reader.index()?))
+    };
+    open().map_err(|source| Error::Segment { path: PathBuf::from(path), source })
+}
