@@ -9,6 +9,8 @@
 
 #include <ctype.h>
 
+#include "common/keywords.h"
+#include "gramparse.h"
 #include "nodes/value.h"
 #include "pg_query.h"
 
@@ -21,9 +23,10 @@
 #define MAX_BODIES 4
 
 /*
- * The compiler recurses over nested blocks without looking at the stack. Its grammar stops at some thousands of levels;
- * this much stack (in kB) is enough for them all.
+ * The compiler recurses over nested blocks without looking at the stack. A level takes one of these words at least, so
+ * that their number bounds the depth; this much stack (in kB) is enough for it, many times over.
  */
+#define MAX_BLOCK_WORDS 1000
 #define BODY_STACK_KB 1024
 
 static void walk_pl(PLpgSQL_stmt *statement, void *walk);
@@ -31,7 +34,13 @@ static void walk_pl(PLpgSQL_stmt *statement, void *walk);
 static void
 note_odd_body(Walk *w, const char *what)
 {
-	note_text(w, WEIR_UNKNOWN_LANGUAGE, what);
+	note_text(w, WEIR_ODD_BODY, what);
+}
+
+static void
+note_language(Walk *w, const char *language)
+{
+	note_odd_body(w, psprintf("language %s", language));
 }
 
 /* Parses `text` and walks what it holds; `mode` says whether that is statements or an expression. */
@@ -339,6 +348,24 @@ has_odd_options(const char *at)
 	return false;
 }
 
+/* Fails as the compiler would where the body does not lex. */
+static bool
+has_too_many_blocks(const char *body)
+{
+	core_yy_extra_type extra;
+	core_yyscan_t scanner = scanner_init(body, &extra, &ScanKeywords, ScanKeywordTokens);
+	core_YYSTYPE value;
+	YYLTYPE		location;
+	int			token;
+	int			words = 0;
+
+	while ((token = core_yylex(&value, &location, scanner)) != 0)
+		if (token == BEGIN_P || token == THEN || (token == IDENT && strcmp(value.str, "loop") == 0))
+			words++;
+	scanner_finish(scanner);
+	return words > MAX_BLOCK_WORDS;
+}
+
 /* The compiler keeps arguments in arrays of this length, and trusts the server to have counted them. */
 static bool
 has_too_many_parameters(List *parameters)
@@ -364,10 +391,17 @@ walk_plpgsql(Walk *w, Node *statement, char *body)
 	}
 	PG_TRY();
 	{
-		PLpgSQL_function *function = IsA(statement, DoStmt)
+		PLpgSQL_function *function;
+
+		if (has_too_many_blocks(body))
+			ereport(ERROR, (errcode(ERRCODE_STATEMENT_TOO_COMPLEX), errmsg("too many blocks")));
+		function = IsA(statement, DoStmt)
 			? plpgsql_compile_inline(body)
 			: compile_create_function_stmt_via_callback((CreateFunctionStmt *) statement);
 
+		/* The server keeps compiled functions for the session; here it goes with the parse. */
+		if (function->fn_cxt)
+			MemoryContextSetParent(function->fn_cxt, w->context);
 		walk_pl_function(w, function);
 	}
 	PG_CATCH();
@@ -400,6 +434,7 @@ walk_do(Walk *w, DoStmt *statement)
 {
 	const char *language = "plpgsql";
 	char	   *body = NULL;
+	int			bodies = 0;
 	ListCell   *cell;
 
 	foreach(cell, statement->args)
@@ -408,13 +443,16 @@ walk_do(Walk *w, DoStmt *statement)
 
 		if (strcmp(option->defname, "language") == 0)
 			language = strVal(option->arg);
-		else if (strcmp(option->defname, "as") == 0 && body == NULL)
-			body = strVal(option->arg);
 		else
-			language = "more than one body";
+		{
+			body = strVal(option->arg);
+			bodies++;
+		}
 	}
-	if (strcmp(language, "plpgsql") != 0 || body == NULL)
-		note_odd_body(w, language);
+	if (strcmp(language, "plpgsql") != 0)
+		note_language(w, language);
+	else if (bodies != 1)
+		note_odd_body(w, "not one body");
 	else if (enter_body(w))
 	{
 		walk_plpgsql(w, (Node *) statement, body);
@@ -455,7 +493,7 @@ walk_function_body(Walk *w, CreateFunctionStmt *statement)
 			/* Two strings name a C function in a library; a second AS is the server's to refuse. */
 			if (body || list_length((List *) option->arg) != 1)
 			{
-				note_odd_body(w, "more than one body");
+				note_odd_body(w, "not one body");
 				return;
 			}
 			body = strVal(linitial((List *) option->arg));
@@ -473,6 +511,6 @@ walk_function_body(Walk *w, CreateFunctionStmt *statement)
 			 && !has_too_many_parameters(statement->parameters))
 		walk_plpgsql(w, (Node *) statement, body);
 	else
-		note_odd_body(w, language);
+		note_language(w, language);
 	w->bodies--;
 }

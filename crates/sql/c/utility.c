@@ -137,6 +137,21 @@ walk_partition_bound(Walk *w, PartitionBoundSpec *bound)
 	walk_definitions(w, bound->upperdatums);
 }
 
+static void
+walk_alter_command(Walk *w, AlterTableCmd *command)
+{
+	switch (command->subtype)
+	{
+		case AT_AlterColumnType: case AT_ColumnDefault: case AT_DropColumn: case AT_SetExpression:
+			if (command->name)
+				note_column(w, WEIR_ASSIGNED, NULL, command->name);
+			break;
+		default:				/* the name is not a column's, or its values stay as they are */
+			break;
+	}
+	walk_definition(w, command->def);
+}
+
 /* A part of a definition: a column, a constraint, a partition's bound, ... */
 static void
 walk_definition(Walk *w, Node *node)
@@ -180,7 +195,7 @@ walk_definition(Walk *w, Node *node)
 			walk_definition(w, (Node *) ((PartitionCmd *) node)->bound);
 			break;
 		case T_AlterTableCmd:
-			walk_definition(w, ((AlterTableCmd *) node)->def);
+			walk_alter_command(w, (AlterTableCmd *) node);
 			break;
 		case T_StatsElem:
 			walk_in(w, WEIR_PREDICATE, ((StatsElem *) node)->expr);
@@ -201,13 +216,6 @@ walk_definition(Walk *w, Node *node)
 	}
 }
 
-/* A statement inside another. */
-static void
-walk_inner(Walk *w, Node *statement)
-{
-	walk_command(w, statement);
-}
-
 static void
 walk_copy(Walk *w, CopyStmt *copy)
 {
@@ -225,7 +233,7 @@ walk_copy(Walk *w, CopyStmt *copy)
 	if (copy->relation && !copy->is_from && copy->attlist == NIL)
 		note_byte(w, WEIR_STAR, -1);
 	walk_in(w, WEIR_PREDICATE, copy->whereClause);
-	walk_inner(w, copy->query);
+	walk_command(w, copy->query);
 }
 
 static void
@@ -234,6 +242,13 @@ walk_grant(Walk *w, GrantStmt *grant)
 	ListCell   *cell;
 
 	note_kind(w, grant->is_grant ? WEIR_GRANT : WEIR_REVOKE);
+	foreach(cell, grant->privileges)
+	{
+		ListCell   *column;
+
+		foreach(column, lfirst_node(AccessPriv, cell)->cols)
+			note_column(w, WEIR_OUTPUT, NULL, strVal(lfirst(column)));
+	}
 	foreach(cell, grant->objects)
 	{
 		if (grant->targtype == ACL_TARGET_ALL_IN_SCHEMA)
@@ -333,7 +348,7 @@ walk_rule(Walk *w, RuleStmt *rule)
 	note_define(w, rule->relation);
 	walk_in(w, WEIR_PREDICATE, rule->whereClause);
 	foreach(cell, rule->actions)
-		walk_inner(w, lfirst(cell));
+		walk_command(w, lfirst(cell));
 }
 
 static void
@@ -378,17 +393,17 @@ walk_carrier(Walk *w, Node *s)
 				ListCell   *cell;
 
 				foreach(cell, ((CreateSchemaStmt *) s)->schemaElts)
-					walk_inner(w, lfirst(cell));
+					walk_command(w, lfirst(cell));
 			}
 			return true;
 		case T_CreateTableAsStmt:
 			note_kind(w, WEIR_CREATE);
 			note_define(w, ((CreateTableAsStmt *) s)->into->rel);
-			walk_inner(w, ((CreateTableAsStmt *) s)->query);
+			walk_command(w, ((CreateTableAsStmt *) s)->query);
 			return true;
 		case T_DeclareCursorStmt:
 			note_handle(w, WEIR_DECLARE, ((DeclareCursorStmt *) s)->portalname);
-			walk_inner(w, ((DeclareCursorStmt *) s)->query);
+			walk_command(w, ((DeclareCursorStmt *) s)->query);
 			return true;
 		case T_DoStmt:
 			note_kind(w, WEIR_DO);
@@ -400,11 +415,11 @@ walk_carrier(Walk *w, Node *s)
 			return true;
 		case T_ExplainStmt:
 			note_kind(w, WEIR_EXPLAIN);
-			walk_inner(w, ((ExplainStmt *) s)->query);
+			walk_command(w, ((ExplainStmt *) s)->query);
 			return true;
 		case T_PrepareStmt:
 			note_handle(w, WEIR_PREPARE, ((PrepareStmt *) s)->name);
-			walk_inner(w, ((PrepareStmt *) s)->query);
+			walk_command(w, ((PrepareStmt *) s)->query);
 			return true;
 		case T_ReturnStmt:
 			walk_in(w, WEIR_OUTPUT, ((ReturnStmt *) s)->returnval);
@@ -415,7 +430,7 @@ walk_carrier(Walk *w, Node *s)
 		case T_ViewStmt:
 			note_kind(w, WEIR_CREATE);
 			note_define(w, ((ViewStmt *) s)->view);
-			walk_inner(w, ((ViewStmt *) s)->query);
+			walk_command(w, ((ViewStmt *) s)->query);
 			return true;
 		default:
 			return false;
@@ -587,6 +602,8 @@ walk_alter(Walk *w, Node *s)
 			return true;
 		case T_RenameStmt:
 			walk_alter_object(w, ((RenameStmt *) s)->renameType, ((RenameStmt *) s)->relation, ((RenameStmt *) s)->object);
+			if (((RenameStmt *) s)->renameType == OBJECT_COLUMN)
+				note_column(w, WEIR_ASSIGNED, NULL, ((RenameStmt *) s)->subname);
 			if (((RenameStmt *) s)->renameType == OBJECT_SCHEMA)
 				note_whole_schema(w, ((RenameStmt *) s)->subname);
 			return true;

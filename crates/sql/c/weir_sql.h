@@ -31,7 +31,7 @@ enum weir_record
 	WEIR_STATEMENT = 'S',			/* u8 kind: the records up to the next one are about it */
 	WEIR_TOO_DEEP = 'd',
 	WEIR_UNKNOWN_NODE = 'u',		/* u32 node tag */
-	WEIR_UNKNOWN_LANGUAGE = 'l',	/* string: a function body's language, or what is odd about the body */
+	WEIR_ODD_BODY = 'l',			/* string: why a function's body was not walked */
 };
 
 /* In the order of KINDS in src/decode.rs. */

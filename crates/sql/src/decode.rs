@@ -161,8 +161,8 @@ impl<'a> Builder<'a> {
                 self.opaque(Opaque::Unknown(name));
             }
             b'l' => {
-                let language = reader.text()?;
-                self.opaque(Opaque::Unknown(format!("language {language}")));
+                let body = reader.text()?;
+                self.opaque(Opaque::Unknown(body.to_owned()));
             }
             b'E' => {
                 let position = reader.u32()?;
