@@ -1,5 +1,6 @@
 //! Runs one command of the command line; prints tables or JSON.
 
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
@@ -19,14 +20,18 @@ use crate::state::StoredHold;
 use crate::{apply, dev, init, sessions, table};
 
 pub(crate) fn run(command: Command) -> Result<ExitCode> {
-    // `dev up` starts children with a parent-death signal, which follows the thread: it must be this one.
+    // `dev up` starts children with a parent-death signal, which follows the thread: `block_on` keeps it this one.
     let runtime = match command {
-        Command::Serve(_) => {
+        Command::Serve(_) | Command::Dev(Dev::Up(_)) => {
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()
         }
         _ => tokio::runtime::Builder::new_current_thread().enable_all().build(),
     };
-    runtime.context("cannot start")?.block_on(dispatch(command))
+    let runtime = runtime.context("cannot start")?;
+    let outcome = runtime.block_on(dispatch(command));
+    // Whoever still blocks is of no more use: everything that must be kept was kept before.
+    runtime.shutdown_background();
+    outcome
 }
 
 async fn dispatch(command: Command) -> Result<ExitCode> {
@@ -57,7 +62,11 @@ async fn dispatch(command: Command) -> Result<ExitCode> {
 fn log() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("WEIR_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
 }
 
 fn json(value: &impl Serialize) -> Result<()> {

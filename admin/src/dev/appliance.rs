@@ -2,11 +2,13 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::certificates::Authority;
 use super::children::{Children, End, command, run};
@@ -76,20 +78,28 @@ async fn work(args: &UpArgs, bin: &Path, layout: &Layout, children: &mut Childre
     let (issuer, serving) = DevIssuer::open(&layout.path("issuer"))?.serve(issuer_listener).await?;
     tokio::spawn(serving);
     let passwords = Passwords { superuser: secret()?, clinic: secret()?, scratch: secret()? };
-    let sample = SamplePostgres::new(layout, numbers.upstream, passwords)?;
+    let sample = Arc::new(SamplePostgres::new(layout, numbers.upstream, passwords)?);
+    let authority = Authority::new()?;
+    let ca = layout.write("tls/ca.pem", &authority.pem)?;
+    for name in ["listener", "upstream"] {
+        authority.issue(&layout.path("tls"), name)?;
+    }
+    // The slowest step by far: it goes on beside the rest.
+    let (tls, initialising) = (layout.path("tls"), sample.clone());
+    let initialised = spawn_blocking(move || initialising.initialise(&tls));
     let http_listener = TcpListener::bind(("127.0.0.1", ports.take()?)).await?;
     let http_upstream = http_listener.local_addr()?.port();
     let authorization = format!("Bearer {}", secret()?);
     tokio::spawn(sample_http::serve(http_listener, authorization.clone()));
 
     prepare(args, layout, bin, &numbers, &issuer, &sample, http_upstream, &authorization)?;
-    start(layout, bin, children, &sample).await?;
-    let variables = check(layout, bin, children, &numbers, &sample).await?;
+    start(layout, bin, children, &sample, initialised).await?;
+    let variables = check(layout, bin, children, &numbers, &sample, &ca).await?;
     let env = layout.environment(&variables)?;
     println!("ready: source {}", env.display());
     let code = match &args.tour {
         None => None,
-        Some(script) => Some(tour::run(script, &variables).await?),
+        Some(script) => Some(tour::run(children, script, &variables).await?),
     };
     match code {
         Some(code) if !args.keep => Ok(code),
@@ -124,7 +134,7 @@ fn secret() -> Result<String> {
     Ok(hex::encode(bytes))
 }
 
-/// Writes keys, certificates, configuration, access and policy.
+/// Writes keys, configuration, access, policy and tokens.
 #[expect(clippy::too_many_arguments, reason = "the one place where everything about the appliance meets")]
 fn prepare(
     args: &UpArgs,
@@ -136,11 +146,6 @@ fn prepare(
     http_upstream: u16,
     authorization: &str,
 ) -> Result<()> {
-    let tls = layout.path("tls");
-    let authority = Authority::new()?;
-    layout.write("tls/ca.pem", &authority.pem)?;
-    authority.issue(&tls, "listener")?;
-    authority.issue(&tls, "upstream")?;
     layout.secret("secrets/clinic", &sample.passwords.clinic)?;
     layout.secret("secrets/scratch", &sample.passwords.scratch)?;
     layout.secret("secrets/clinic-api", authorization)?;
@@ -195,19 +200,27 @@ fn compile_policy(layout: &Layout, bin: &Path) -> Result<String> {
 }
 
 /// Starts everything, as far as possible at once.
-async fn start(layout: &Layout, bin: &Path, children: &mut Children, sample: &SamplePostgres) -> Result<()> {
+async fn start(
+    layout: &Layout,
+    bin: &Path,
+    children: &mut Children,
+    sample: &SamplePostgres,
+    initialised: JoinHandle<Result<()>>,
+) -> Result<()> {
     let config = layout.path("weir.toml");
     let ours = |program: &str, arguments: &[&str]| {
         let mut command = command(&bin.join(program), None, End::Terminate);
         command.args(arguments).arg("--config").arg(&config);
         command
     };
-    run(ours("weir-recorder", &["keygen"]), "weir-recorder keygen")?;
+    let mut keygen = command(&bin.join("weir-recorder"), None, End::Terminate);
+    keygen.args(["keygen", "--out"]).arg(layout.path("keys/segment.key"));
+    run(keygen, "weir-recorder keygen")?;
     children.start("recorder", ours("weir-recorder", &[]), End::Terminate)?;
     run(ours("weir-admin", &["init"]), "weir-admin init")?;
     run(ours("weir-admin", &["apply"]), "weir-admin apply")?;
     children.start("admin", ours("weir-admin", &["serve"]), End::Terminate)?;
-    sample.initialise(&layout.path("tls"))?;
+    initialised.await??;
     sample.start(children)?;
     let answers = async || if sample.answers() { Ok(()) } else { bail!("not yet") };
     ready::until(children, "the sample PostgreSQL", answers).await?;
@@ -222,15 +235,16 @@ async fn check(
     children: &mut Children,
     numbers: &PortNumbers,
     sample: &SamplePostgres,
+    ca: &Path,
 ) -> Result<Variables> {
-    let ca = layout.path("tls/ca.pem");
     let token = |name: &str| std::fs::read_to_string(layout.path("tokens").join(name));
     for (database, role) in [("clinic", "job"), ("scratch", "privileged")] {
-        let probe = PgProbe { port: numbers.postgres, database, role, token: token(role)?, ca: ca.clone() };
+        let probe =
+            PgProbe { port: numbers.postgres, database, role, token: token(role)?, ca: ca.to_owned() };
         ready::postgres(children, &probe).await?;
     }
     let http_url = format!("https://localhost:{}", numbers.http);
-    ready::http(children, &HttpProbe::new(http_url.clone(), token("job")?, &ca)?).await?;
+    ready::http(children, &HttpProbe::new(http_url.clone(), token("job")?, ca)?).await?;
     let path = |name: &str| layout.path(name).display().to_string();
     let passwords = &sample.passwords;
     Ok(vec![
@@ -243,15 +257,15 @@ async fn check(
         ("WEIR_ADMIN_TOKEN_FILE", path("tokens/admin")),
         ("WEIR_APPROVER_TOKEN_FILE", path("tokens/approver")),
         ("WEIR_APPROVER2_TOKEN_FILE", path("tokens/approver2")),
-        ("WEIR_VERIFY_KEY", path("keys/segment.pub")),
+        ("WEIR_VERIFY_KEY", path("keys/segment.key.pub")),
         ("WEIR_SEGMENTS", path("segments")),
         ("WEIR_PG_HOST", "localhost".into()),
         ("WEIR_PG_PORT", numbers.postgres.to_string()),
         ("WEIR_PG_DATABASE", "clinic".into()),
         ("WEIR_PG_SCRATCH", "scratch".into()),
-        ("WEIR_PG_UPSTREAM", sample.url("weir_clinic", &passwords.clinic, "clinic", &ca)),
-        ("WEIR_PG_SCRATCH_UPSTREAM", sample.url("weir_scratch", &passwords.scratch, "scratch", &ca)),
-        ("WEIR_PG_SUPERUSER", sample.url("postgres", &passwords.superuser, "clinic", &ca)),
+        ("WEIR_PG_UPSTREAM", sample.url("weir_clinic", &passwords.clinic, "clinic", ca)),
+        ("WEIR_PG_SCRATCH_UPSTREAM", sample.url("weir_scratch", &passwords.scratch, "scratch", ca)),
+        ("WEIR_PG_SUPERUSER", sample.url("postgres", &passwords.superuser, "clinic", ca)),
         ("WEIR_HTTP_URL", http_url),
         ("WEIR_DEV_ISSUER", path("issuer")),
         ("WEIR_TOKEN_JOB", path("tokens/job")),

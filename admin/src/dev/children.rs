@@ -90,6 +90,23 @@ impl Children {
         Ok(())
     }
 
+    /// Starts one that prints where this process prints, and that may end by itself.
+    pub(super) fn attach(&mut self, name: &'static str, mut command: Command) -> Result<()> {
+        let child = command.spawn().with_context(|| format!("cannot start {name}"))?;
+        self.running.push(Running { name, child, end: End::Terminate });
+        Ok(())
+    }
+
+    /// The status of one that was attached, once it has ended.
+    pub(super) fn ended(&mut self, name: &str) -> Result<Option<ExitStatus>> {
+        let place = self.running.iter().position(|one| one.name == name).context("no such child")?;
+        let status = self.running.get_mut(place).map(|one| one.child.try_wait()).transpose()?.flatten();
+        if status.is_some() {
+            self.running.remove(place);
+        }
+        Ok(status)
+    }
+
     fn log(&self, name: &str) -> PathBuf {
         self.logs.join(format!("{name}.log"))
     }

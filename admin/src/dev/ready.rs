@@ -55,8 +55,9 @@ impl HttpProbe {
     }
 
     async fn try_once(&self) -> Result<()> {
-        let url = format!("{}/patients/1", self.url);
-        let answer = self.client.get(&url).bearer_auth(&self.token).send().await?;
+        let url = format!("{}/v1/patients/1", self.url);
+        let request = self.client.get(&url).bearer_auth(&self.token).header("weir-role", "job");
+        let answer = request.send().await?;
         if answer.status() != StatusCode::OK {
             bail!("{url} answered {}", answer.status());
         }

@@ -7,7 +7,7 @@ use axum::extract::{Path, Query, Request, State};
 use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -25,11 +25,13 @@ struct Sample {
 pub(super) async fn serve(listener: TcpListener, authorization: String) -> Result<()> {
     let sample = Arc::new(Sample { authorization, deleted: Mutex::default() });
     let router = Router::new()
-        .route("/patients", get(list).post(create))
-        .route("/patients/{id}", get(show).delete(remove))
-        .route("/patients/{id}/letter", get(letter))
+        .route("/v1/patients", get(list).post(create))
+        .route("/v1/patients/{id}", get(show).delete(remove))
+        .route("/v1/patients/{id}/letter", get(letter))
+        .route("/v1/visits", post(create))
+        .route("/v1/exports", post(export))
         .layer(middleware::from_fn_with_state(sample.clone(), guard))
-        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/health", get(|| async { "ok\n" }))
         .with_state(sample);
     Ok(axum::serve(listener, router).await?)
 }
@@ -89,6 +91,11 @@ async fn letter(State(sample): State<Arc<Sample>>, Path(id): Path<u32>) -> Respo
 
 async fn create(Json(body): Json<Value>) -> Response {
     (StatusCode::CREATED, Json(json!({"created": body}))).into_response()
+}
+
+/// All of them, one a line.
+async fn export(State(sample): State<Arc<Sample>>) -> String {
+    (1..=PATIENTS).filter(|id| sample.exists(*id)).map(|id| format!("{}\n", patient(id))).collect()
 }
 
 async fn remove(State(sample): State<Arc<Sample>>, Path(id): Path<u32>) -> StatusCode {

@@ -2,17 +2,30 @@
 
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
+use std::time::Duration;
 
-use anyhow::{Context as _, Result};
-use tokio::task::spawn_blocking;
+use anyhow::Result;
 
-/// Runs it to its end; answers its status.
-pub(super) async fn run(script: &Path, variables: &[(&'static str, String)]) -> Result<ExitCode> {
-    let mut command = Command::new("bash");
-    command.arg(script).envs(variables.iter().map(|(name, value)| (*name, value.as_str())));
-    let mut child = command.spawn().with_context(|| format!("cannot run {}", script.display()))?;
-    let status = spawn_blocking(move || child.wait()).await??;
-    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(1);
-    Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
+use super::children::{Children, End, command};
+
+const NAME: &str = "tour";
+
+/// Runs it to its end; answers its status. A part of the appliance that ends meanwhile is an error.
+pub(super) async fn run(
+    children: &mut Children,
+    script: &Path,
+    variables: &[(&'static str, String)],
+) -> Result<ExitCode> {
+    let mut bash = command(Path::new("bash"), None, End::Terminate);
+    bash.arg(script).envs(variables.iter().map(|(name, value)| (*name, value.as_str())));
+    children.attach(NAME, bash)?;
+    loop {
+        if let Some(status) = children.ended(NAME)? {
+            let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(1);
+            return Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)));
+        }
+        children.check()?;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }

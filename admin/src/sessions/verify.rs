@@ -73,21 +73,13 @@ impl std::fmt::Display for Line {
     }
 }
 
-/// Ed25519 public keys: 32 raw bytes, or one key of 64 hex digits a line.
+/// One public key a line, as `weir-recorder keygen` writes it: two while a key is being replaced.
 fn public_keys(path: &Path) -> Result<Vec<[u8; 32]>> {
-    let bytes = std::fs::read(path).with_context(|| format!("cannot read the key {}", path.display()))?;
-    if let Ok(raw) = <[u8; 32]>::try_from(bytes.as_slice()) {
-        return Ok(vec![raw]);
-    }
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("cannot read the key {}", path.display()))?;
     let mut keys = Vec::new();
-    for line in String::from_utf8_lossy(&bytes).lines().map(str::trim) {
-        if line.is_empty() || line.starts_with('#') {
-            continue;
-        }
-        let key = hex::decode(line).ok().and_then(|key| <[u8; 32]>::try_from(key).ok());
-        keys.push(
-            key.with_context(|| format!("{} holds a line that is no key of 64 hex digits", path.display()))?,
-        );
+    for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        keys.push(weir_segment::parse_public_key(line).with_context(|| path.display().to_string())?);
     }
     if keys.is_empty() {
         bail!("{} holds no key", path.display());
