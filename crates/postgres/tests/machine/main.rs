@@ -1,0 +1,11 @@
+//! The machine as a whole: bytes in on both sides, bytes out, and what was decided in between.
+#![cfg(test)]
+
+mod any_bytes;
+mod commands;
+mod copies;
+mod holds;
+mod login;
+mod masking;
+mod simulation;
+mod support;
