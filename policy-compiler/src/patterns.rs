@@ -10,7 +10,7 @@ use weir_scan::Dialect;
 /// The policy author's to mend: not an expression, one of another dialect, or too large for the engine.
 pub(crate) fn compile_one(text: &str, starts: bool) -> Result<table::Pattern, String> {
     let dialect = Dialect::parse(text).map_err(|error| error.to_string())?;
-    let pattern = engine_pattern(&dialect)?;
+    let pattern = engine_pattern(&dialect, false)?;
     let info = pattern.info().map_err(|error| error.to_string())?;
     let engine_width = u32::try_from(info.max_width()).ok().filter(|width| *width != u32::MAX);
     let parser_width = dialect.max_width.and_then(|width| u32::try_from(width).ok());
@@ -20,7 +20,8 @@ pub(crate) fn compile_one(text: &str, starts: bool) -> Result<table::Pattern, St
         (None, _) | (_, None) => None,
     };
     build(&Patterns(vec![pattern]))?;
-    Ok(table::Pattern { text: text.to_owned(), max_width, starts })
+    let relaxed = starts && dialect.relaxed.is_some();
+    Ok(table::Pattern { text: text.to_owned(), max_width, starts, relaxed })
 }
 
 /// The serialised database of a list of checked expressions; empty for an empty list.
@@ -33,7 +34,7 @@ pub(crate) fn compile_all(patterns: &[table::Pattern]) -> Result<Vec<u8>, String
     }
     let each = |pattern: &table::Pattern| {
         let dialect = Dialect::parse(&pattern.text).map_err(|error| error.to_string())?;
-        engine_pattern(&dialect)
+        engine_pattern(&dialect, pattern.relaxed)
     };
     let all = Patterns(patterns.iter().map(each).collect::<Result<_, String>>()?);
     let database = build(&all)?;
@@ -48,8 +49,9 @@ pub fn engine() -> String {
     format!("hyperscan {number} generic block")
 }
 
-fn engine_pattern(dialect: &Dialect) -> Result<Pattern, String> {
-    Pattern::with_flags(dialect.hyperscan.as_str(), PatternFlags::empty()).map_err(|error| error.to_string())
+fn engine_pattern(dialect: &Dialect, relaxed: bool) -> Result<Pattern, String> {
+    let text = dialect.relaxed.as_ref().filter(|_| relaxed).unwrap_or(&dialect.hyperscan);
+    Pattern::with_flags(text.as_str(), PatternFlags::empty()).map_err(|error| error.to_string())
 }
 
 fn build(patterns: &Patterns) -> Result<BlockDatabase, String> {

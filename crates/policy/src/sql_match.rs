@@ -83,11 +83,12 @@ impl SqlMatch {
     pub(crate) fn covers(&self, facts: &Facts, statement: &StatementFacts, hits: Hits<'_>) -> bool {
         let silent = &mut crate::trace::Silent;
         let kinds = || kinds(statement).all(|kind| self.kinds.contains(&kind));
-        let relations =
-            || statement.relations.iter().all(|relation| self.relation_fits(&relation.name, relation.access));
-        let functions = || statement.functions.iter().all(|name| fits_any(&self.functions, name));
+        let relation = |it: &crate::Relation| self.relation_permitted(&it.name, it.access);
+        let relations = || statement.relations.iter().all(relation);
+        let function = |name: &Name| self.functions.iter().any(|pattern| pattern.surely_fits(name));
+        let functions = || statement.functions.iter().all(function);
         let column = |column: &crate::Column| {
-            self.columns.iter().any(|pattern| glob::matches(&pattern.column, &column.name))
+            self.columns.iter().any(|pattern| pattern.permits(&column.name, statement))
         };
         let columns = || !statement.star && statement.columns.iter().all(column);
         let settings = || statement.settings.iter().all(|setting| glob::any(&self.settings, setting));
@@ -162,6 +163,11 @@ impl SqlMatch {
             && self.copy.as_ref().is_none_or(|copy| told(copy_held(copy), &|| "a COPY of that sort".into()))
     }
 
+    fn relation_permitted(&self, name: &Name, access: Access) -> bool {
+        (self.access.is_empty() || self.access.contains(&access))
+            && (self.relations.is_empty() || self.relations.iter().any(|pattern| pattern.surely_fits(name)))
+    }
+
     fn relation_fits(&self, name: &Name, access: Access) -> bool {
         (self.access.is_empty() || self.access.contains(&access))
             && (self.relations.is_empty() || fits_any(&self.relations, name))
@@ -211,7 +217,7 @@ fn dotted(name: &Name) -> String {
     name.schema.as_ref().map_or_else(|| name.name.clone(), |schema| format!("{schema}.{}", name.name))
 }
 
-/// `name` or `schema.name`. A name without a schema fits in any, on either side: `search_path` is the session's.
+/// `name` or `schema.name`. A name without a schema may be in any: `search_path` is the session's to choose.
 #[derive(Debug)]
 struct NamePattern {
     schema: Option<String>,
@@ -224,6 +230,16 @@ impl NamePattern {
             Some((schema, name)) => Self { schema: Some(schema.to_owned()), name: name.to_owned() },
             None => Self { schema: None, name: text.to_owned() },
         }
+    }
+
+    /// Wherever `search_path` may lead: what a rule that permits must be sure of.
+    fn surely_fits(&self, name: &Name) -> bool {
+        glob::matches(&self.name, &name.name)
+            && match (&self.schema, &name.schema) {
+                (Some(pattern), Some(schema)) => glob::matches(pattern, schema),
+                (Some(_), None) => false,
+                (None, _) => true,
+            }
     }
 
     fn fits(&self, name: &Name) -> bool {
@@ -248,6 +264,14 @@ impl ColumnPattern {
             Some((table, column)) => Self { table: Some(NamePattern::new(table)), column: column.to_owned() },
             None => Self { table: None, column: text.to_owned() },
         }
+    }
+
+    /// The column can only be one of this table's.
+    fn permits(&self, column: &str, statement: &StatementFacts) -> bool {
+        glob::matches(&self.column, column)
+            && self.table.as_ref().is_none_or(|table| {
+                statement.relations.iter().all(|relation| table.surely_fits(&relation.name))
+            })
     }
 
     /// Qualifiers are often aliases, so the table is looked for among the statement's relations. `*` may be any column.

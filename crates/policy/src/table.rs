@@ -180,4 +180,7 @@ pub struct Pattern {
     pub max_width: Option<u32>,
     /// Whether anyone asks where its matches start.
     pub starts: bool,
+    /// The database holds a cheaper expression that ends wherever this one does and in some places more: a hit counts only
+    /// where the start finder confirms it. Implies `starts`.
+    pub relaxed: bool,
 }

@@ -5,7 +5,7 @@
 //! once, and printed for Hyperscan in the few constructs that both understand alike.
 
 use regex_syntax::ParserBuilder;
-use regex_syntax::hir::{Class, Hir, HirKind, Look};
+use regex_syntax::hir::{Class, Hir, HirKind, Look, Repetition};
 
 /// An expression that both engines read alike.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +14,11 @@ pub struct Dialect {
     pub hyperscan: String,
     /// Longest match in bytes as the parser sees it; `None` where unbounded.
     pub max_width: Option<usize>,
+    /// A cheaper expression for Hyperscan whose matches end wherever this one's do, and in some places more. For one that
+    /// begins with a repetition of varying length, which is what makes e-mail addresses a hundred times dearer than
+    /// they need be: only the end is asked of Hyperscan, so the shortest repetition will do. A start finder must then
+    /// confirm each hit.
+    pub relaxed: Option<String>,
 }
 
 /// The policy author's to mend.
@@ -50,10 +55,33 @@ impl Dialect {
             Some(_) => {}
             None => return Err(DialectError::Never),
         }
-        let mut hyperscan = String::new();
-        print(&hir, &mut hyperscan)?;
-        Ok(Self { hyperscan, max_width: hir.properties().maximum_len() })
+        let hyperscan = printed(&hir)?;
+        let relaxed = relaxed(&hir).map(|parts| printed(&parts)).transpose()?;
+        Ok(Self { hyperscan, max_width: hir.properties().maximum_len(), relaxed })
     }
+}
+
+/// Without its leading boundary, and with its leading repetition at its shortest.
+fn relaxed(hir: &Hir) -> Option<Hir> {
+    let HirKind::Concat(parts) = hir.kind() else { return None };
+    let parts = match parts.as_slice() {
+        [first, rest @ ..] if matches!(first.kind(), HirKind::Look(Look::WordAscii)) => rest,
+        parts => parts,
+    };
+    let (first, rest) = parts.split_first()?;
+    let HirKind::Repetition(repetition) = first.kind() else { return None };
+    let is_class = matches!(repetition.sub.kind(), HirKind::Class(_));
+    if !is_class || repetition.min == 0 || repetition.max == Some(repetition.min) || rest.is_empty() {
+        return None;
+    }
+    let shortest = Repetition { max: Some(repetition.min), ..repetition.clone() };
+    Some(Hir::concat(std::iter::once(Hir::repetition(shortest)).chain(rest.iter().cloned()).collect()))
+}
+
+fn printed(hir: &Hir) -> Result<String, DialectError> {
+    let mut text = String::new();
+    print(hir, &mut text)?;
+    Ok(text)
 }
 
 fn print(hir: &Hir, out: &mut String) -> Result<(), DialectError> {
@@ -153,6 +181,21 @@ mod tests {
             ("é", r"\xc3\xa9"),
         ] {
             assert_eq!(Dialect::parse(text).unwrap().hyperscan, expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn only_a_leading_repetition_of_varying_length_is_relaxed() {
+        for (text, expected) in [
+            (r"\b[a-z]{1,64}@x", Some(r"(?:[\x61-\x7a])(?:\x40x)")),
+            (r"[a-z]{2,}@", Some(r"(?:(?:[\x61-\x7a]){2,2})(?:\x40)")),
+            (r"\b\d{3}-", None),
+            (r"x[a-z]{1,64}@", None),
+            (r"[a-z]{1,64}", None),
+            (r"^[a-z]{1,64}@", None),
+            (r"[a-z]{0,64}@", None),
+        ] {
+            assert_eq!(Dialect::parse(text).unwrap().relaxed.as_deref(), expected, "{text}");
         }
     }
 

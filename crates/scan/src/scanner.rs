@@ -60,6 +60,7 @@ pub struct HyperscanScanner {
 struct Pattern {
     max_width: Option<usize>,
     start: Option<StartFinder>,
+    relaxed: bool,
 }
 
 impl fmt::Debug for HyperscanScanner {
@@ -76,13 +77,13 @@ impl HyperscanScanner {
     pub fn new(database: weir_policy::Database<'_>) -> Result<Self, Error> {
         let pattern = |(index, pattern): (usize, &weir_policy::table::Pattern)| {
             let max_width = pattern.max_width.map(|width| width as usize);
-            let start = if pattern.starts {
+            let start = if pattern.starts || pattern.relaxed {
                 let finder = StartFinder::new(&pattern.text, max_width);
                 Some(finder.map_err(|reason| Error::Pattern { index, reason })?)
             } else {
                 None
             };
-            Ok(Pattern { max_width, start })
+            Ok(Pattern { max_width, start, relaxed: pattern.relaxed })
         };
         Ok(Self {
             id: SCANNERS.fetch_add(1, Ordering::Relaxed),
@@ -124,7 +125,12 @@ impl Scanner for HyperscanScanner {
         }
         hits.dedup();
         for (end, id) in &hits {
-            hit(PatternIndex(*id), *end);
+            let pattern = PatternIndex(*id);
+            let is_match = !self.pattern(pattern).is_some_and(|it| it.relaxed)
+                || self.start(pattern, text, *end).is_some();
+            if is_match {
+                hit(pattern, *end);
+            }
         }
         if hits.capacity() <= KEPT_HITS {
             WORK.with(|work| {
