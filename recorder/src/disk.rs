@@ -27,12 +27,6 @@ pub trait Disk: Send {
     /// The disk's.
     fn reopen(&mut self, path: &Path, len: u64) -> io::Result<Box<dyn SegmentFile>>;
 
-    /// Gives a sealed segment its final name, durably.
-    ///
-    /// # Errors
-    /// The disk's.
-    fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()>;
-
     /// Bytes an ordinary user may still write there.
     ///
     /// # Errors
@@ -81,11 +75,6 @@ impl Disk for RealDisk {
         plain.set_len(len)?;
         plain.sync_all()?;
         Ok(Box::new(RealFile { plain, direct: None }))
-    }
-
-    fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
-        std::fs::rename(from, to)?;
-        sync_directory(to)
     }
 
     fn free_bytes(&mut self, directory: &Path) -> io::Result<u64> {

@@ -43,6 +43,8 @@ struct Ring {
     owner: Option<u64>,
     /// Last sequence in the segment, as far as it is decided: written or in the batch.
     recorded: Sequence,
+    /// Its connection is gone: when its producer counts as gone too, unless it is handed over again.
+    orphaned: Option<Instant>,
     /// Its producer is gone: retire it once it is empty.
     ending: Option<&'static str>,
     /// Nothing more can be taken from it, whatever it holds.
@@ -84,7 +86,7 @@ impl Drain {
         // What the last recorder wrote was made durable by this one's start.
         consumer.durable(weir_ring::Sequence(recorded.0));
         consumer.set_pressure(self.pressure);
-        self.rings.push(Ring { consumer, id, owner, recorded, ending: None, broken: false });
+        self.rings.push(Ring { consumer, id, owner, recorded, orphaned: None, ending: None, broken: false });
         self.store.revive(id);
         Ok(())
     }
@@ -99,14 +101,21 @@ impl Drain {
         if !ring.consumer.is_offered_by(offer) {
             return Err(weir_ring::Error::Foreign("its id is another ring's").into());
         }
-        (ring.owner, ring.ending) = (Some(owner), None);
+        (ring.owner, ring.orphaned, ring.ending) = (Some(owner), None, None);
         Ok(true)
     }
 
-    /// The connection is gone, and with it the producers: its rings are drained to their ends and retired.
-    pub fn orphan(&mut self, owner: u64) {
+    /// The connection is gone. Unless its rings are handed over again before `deadline`, their producers are gone too:
+    /// then they are drained to their ends and retired.
+    pub fn orphan(&mut self, owner: u64, deadline: Instant) {
         let orphans = self.rings.iter_mut().filter(|ring| ring.owner == Some(owner));
-        orphans.for_each(|ring| ring.ending = Some("the data plane ended"));
+        orphans.for_each(|ring| ring.orphaned = Some(deadline));
+    }
+
+    fn end_orphans(&mut self, now: Instant) {
+        let orphans =
+            self.rings.iter_mut().filter(|ring| ring.orphaned.is_some_and(|deadline| now >= deadline));
+        orphans.for_each(|ring| ring.ending = ring.ending.or(Some("the data plane ended")));
     }
 
     /// Nobody will claim the rings that were found in the descriptor store, nor those that only the record knows.
@@ -157,6 +166,7 @@ impl Drain {
                 Err(error) => Err(error),
             };
         }
+        self.end_orphans(now);
         let taken = self.take()?;
         match self.commit(now) {
             Ok(()) => {}
@@ -272,8 +282,11 @@ impl Drain {
     /// Announces a nap to every producer. False: there is something to do.
     pub fn nap(&mut self, nap: Nap) -> bool {
         // Every ring must hear of it; one that is broken is dealt with at the next turn.
-        let whole = self.rings.iter_mut().filter(|ring| !ring.broken);
-        whole.fold(true, |calm, ring| ring.consumer.nap(nap).unwrap_or(false) && calm)
+        let mut calm = true;
+        for ring in self.rings.iter_mut().filter(|ring| !ring.broken) {
+            calm &= ring.consumer.nap(nap).unwrap_or(false);
+        }
+        calm
     }
 
     /// Back from a nap.
@@ -296,6 +309,10 @@ impl Drain {
             self.store.write()?;
             self.rings.iter_mut().for_each(|ring| ring.consumer.written());
         }
+        self.rings.iter_mut().filter(|ring| ring.orphaned.is_some()).for_each(|ring| {
+            ring.ending = Some("the data plane ended");
+        });
+        self.retire_ended()?;
         self.store.sync()?;
         self.acknowledge();
         self.store.seal()

@@ -7,11 +7,11 @@ use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use weir_segment::{
-    Batch, Body, Carry, Gap, HEADER_LEN, Reader, RingId, Sequence, SigningKey, recorder_event,
+    Batch, Body, Carry, Gap, HEADER_LEN, Header, Reader, RingId, Sequence, SigningKey, recorder_event,
 };
 
 use crate::disk::Disk;
-use crate::store::{Settings, open_name, refused, sealed_name};
+use crate::store::{Settings, file_name, refused};
 use crate::{Error, clock};
 
 pub(crate) struct Recovery<'a> {
@@ -26,21 +26,26 @@ impl Recovery<'_> {
     /// What the next segment carries on.
     ///
     /// # Errors
-    /// The last sealed segment cannot be understood, or the disk's.
+    /// A segment cannot be understood, or the disk's.
     pub(crate) fn run(&mut self) -> Result<Carry, Error> {
-        let last = self.last_sealed()?;
-        let carry = match last {
-            Some(number) => read_carry(&self.settings.directory.join(sealed_name(number)))?,
-            None => Carry::default(),
-        };
-        let open = self.settings.directory.join(open_name(carry.number + 1));
-        if !open.exists() {
-            return Ok(carry);
+        let Some(last) = self.last_number()? else { return Ok(Carry::default()) };
+        let path = self.settings.directory.join(file_name(last));
+        let failed = |source| Error::Disk { what: "cannot read", path: path.clone(), source };
+        // Killed before the header was whole: nothing was ever in it.
+        if std::fs::metadata(&path).map_err(failed)?.len() < HEADER_LEN as u64 {
+            std::fs::remove_file(&path).map_err(failed)?;
+            return self.run();
         }
-        self.complete(&open, carry)
+        match read_carry(&path)? {
+            Ok(carry) => Ok(carry),
+            Err(header) => {
+                let carry = self.carry_before(&header)?;
+                self.complete(&path, &carry)
+            }
+        }
     }
 
-    fn last_sealed(&self) -> Result<Option<u64>, Error> {
+    fn last_number(&self) -> Result<Option<u64>, Error> {
         let directory = &self.settings.directory;
         let failed = |source| Error::Disk { what: "cannot list", path: directory.clone(), source };
         let mut last = None;
@@ -52,29 +57,26 @@ impl Recovery<'_> {
         Ok(last)
     }
 
-    fn complete(&mut self, open: &Path, carry: Carry) -> Result<Carry, Error> {
-        let segment = |source| Error::Segment { path: open.to_owned(), source };
+    /// What the segment before an unsealed one carried on. Where that file was taken away, only what the unsealed
+    /// one says of it: rings and sessions that it does not mention are forgotten.
+    fn carry_before(&self, header: &Header) -> Result<Carry, Error> {
+        let number = header.number.saturating_sub(1);
+        let path = self.settings.directory.join(file_name(number));
+        if number == 0 || !path.exists() {
+            return Ok(Carry::after(number, header.previous_root));
+        }
+        let unsealed = weir_segment::Error::Seal("there is none, and it is not the last segment");
+        read_carry(&path)?.map_err(|_| Error::Segment { path, source: unsealed })
+    }
+
+    fn complete(&mut self, open: &Path, carry: &Carry) -> Result<Carry, Error> {
         let read = |source| Error::Disk { what: "cannot read", path: open.to_owned(), source };
         let len = std::fs::metadata(open).map_err(read)?.len();
         let file = File::open(open).map_err(read)?;
         // What the last recorder failed to sync may be in the page cache and nowhere else: read what the disk has.
         let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);
-        let sealed = |number| self.settings.directory.join(sealed_name(number));
-        let recovered = match weir_segment::recover(BufReader::with_capacity(1 << 20, file), &carry) {
-            Ok(recovered) => recovered,
-            // Killed between seal and rename.
-            Err(weir_segment::Error::Seal(_)) => {
-                let path = sealed(carry.number + 1);
-                self.disk.rename(open, &path).map_err(|source| refused(&path, "cannot rename to", source))?;
-                return read_carry(&path);
-            }
-            // Killed before the header was whole: nothing was ever in it.
-            Err(_) if len <= HEADER_LEN as u64 => {
-                std::fs::remove_file(open).map_err(read)?;
-                return Ok(carry);
-            }
-            Err(source) => return Err(segment(source)),
-        };
+        let recovered = weir_segment::recover(BufReader::with_capacity(1 << 20, file), carry)
+            .map_err(|source| Error::Segment { path: open.to_owned(), source })?;
         let cut = len - recovered.valid_len;
         tracing::warn!(file = %open.display(), kept = recovered.valid_len, cut, "completing an unsealed segment");
         let (mut builder, mut batch) = (recovered.builder, Batch::new());
@@ -82,14 +84,12 @@ impl Recovery<'_> {
         self.own.1.0 += 1;
         let event = recorder_event(clock::wall_unix_us(), clock::monotonic_ns(), Body::Gap(gap));
         builder.append_own(&mut batch, self.own.0, *self.own.1, &event)?;
-        let number = builder.header().number;
         let completed = builder
             .seal(&mut batch, self.key, clock::wall_unix_us(), |ring| ring.core() == RingId::RECORDER_CORE)?;
         let failed = |source| refused(open, "cannot complete", source);
         let mut file = self.disk.reopen(open, recovered.valid_len).map_err(failed)?;
         file.write(&batch, recovered.valid_len).map_err(failed)?;
         file.sync().map_err(failed)?;
-        self.disk.rename(open, &sealed(number)).map_err(failed)?;
         Ok(completed.carry)
     }
 
@@ -118,12 +118,12 @@ impl Recovery<'_> {
     }
 }
 
-/// What a sealed segment carries on to the next.
-fn read_carry(path: &Path) -> Result<Carry, Error> {
-    let open = || -> Result<Carry, weir_segment::Error> {
+/// What a sealed segment carries on to the next; of an unsealed one, its header.
+fn read_carry(path: &Path) -> Result<Result<Carry, Header>, Error> {
+    let open = || -> Result<Result<Carry, Header>, weir_segment::Error> {
         let mut reader = Reader::new(BufReader::new(File::open(path)?))?;
-        let (statement, _) = reader.seal()?.ok_or(weir_segment::Error::NotASegment)?;
-        Ok(Carry::from_index(&statement, &reader.index()?))
+        let Some((statement, _)) = reader.seal()? else { return Ok(Err(reader.header().clone())) };
+        Ok(Ok(Carry::from_index(&statement, &reader.index()?)))
     };
     open().map_err(|source| Error::Segment { path: PathBuf::from(path), source })
 }

@@ -20,6 +20,8 @@ use crate::{Error, keys};
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 /// How long to wait before a full disk is tried again.
 const FULL_DISK_RETRY: Duration = Duration::from_millis(200);
+/// How long a data plane that lost its connection has to come back with its rings.
+const ORPHAN_GRACE: Duration = Duration::from_secs(1);
 /// Naps without a record after which the recorder goes to sleep.
 const NAPS_BEFORE_SLEEP: u32 = 40;
 
@@ -197,7 +199,7 @@ impl Service {
             Err(weir_ring::Error::Os { source: rustix::io::Errno::AGAIN, .. }) => return,
             Ok(None) => {
                 self.links.remove(&name);
-                return self.drain.orphan(name);
+                return self.drain.orphan(name, Instant::now() + ORPHAN_GRACE);
             }
             Err(error) => Err(error.into()),
         };
@@ -211,7 +213,7 @@ impl Service {
         };
         if told.is_err() {
             self.links.remove(&name);
-            self.drain.orphan(name);
+            self.drain.orphan(name, Instant::now() + ORPHAN_GRACE);
         }
     }
 

@@ -294,9 +294,6 @@ impl Store {
         let now = clock::wall_unix_us();
         let sealed = builder.seal(&mut self.batch, &self.key, now, |ring| retired.contains(&ring))?;
         self.write_tail()?;
-        let to = self.settings.directory.join(sealed_name(number));
-        let failed = |source| Error::Disk { what: "cannot rename", path: self.path.clone(), source };
-        self.disk.rename(&self.path, &to).map_err(failed)?;
         tracing::info!(number, events = sealed.statement.events, bytes = self.written, "sealed a segment");
         self.carry = sealed.carry;
         Ok(())
@@ -333,16 +330,10 @@ impl Store {
     }
 }
 
-/// Name of a sealed segment's file.
+/// Name of a segment's file. An unsealed one is the last, and is told by its missing seal.
 #[must_use]
-pub fn sealed_name(number: u64) -> String {
+pub fn file_name(number: u64) -> String {
     format!("{number:012}.seg")
-}
-
-/// Name of an open segment's file.
-#[must_use]
-pub fn open_name(number: u64) -> String {
-    format!("{number:012}.open")
 }
 
 fn begin(
@@ -363,16 +354,15 @@ fn begin(
         node: settings.node.clone(),
     };
     let builder = Builder::begin(header, carry, batch);
-    let path = settings.directory.join(open_name(builder.header().number));
+    let path = settings.directory.join(file_name(builder.header().number));
     let file = disk.create(&path).map_err(|source| refused(&path, "cannot create", source))?;
     Ok((builder, path, file))
 }
 
 pub(crate) fn refused(path: &Path, what: &'static str, source: io::Error) -> Error {
-    match source.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Error::NoRoom(path.to_owned()),
-        _ => Error::Disk { what, path: path.to_owned(), source },
-    }
+    let is_full = matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+    let path = path.to_owned();
+    if is_full { Error::NoRoom(path) } else { Error::Disk { what, path, source } }
 }
 
 fn session_event(session: SessionId, ordinal: u64, lane: u32, body: Body<'_>) -> Event<'_> {

@@ -75,7 +75,7 @@ fn a_dead_data_planes_sessions_are_closed_and_its_intents_are_unknown() {
         push(&mut alive, 1, number);
     }
     drop(dead);
-    drain.orphan(1);
+    drain.orphan(1, Instant::now());
     settle(&mut drain);
     drain.finish().unwrap();
     let events = rig.read(false);
@@ -88,6 +88,25 @@ fn a_dead_data_planes_sessions_are_closed_and_its_intents_are_unknown() {
     let closed = of_kind(&own, Kind::SessionClose);
     assert_eq!(closed.len(), 1, "the other data plane's session goes on");
     assert!(closed[0].text.contains("the data plane ended"));
+}
+
+#[test]
+fn a_data_plane_that_comes_back_in_time_keeps_its_rings() {
+    let rig = Rig::new();
+    let mut drain = rig.drain();
+    let mut producer = producer(0);
+    drain.add(attach(&producer), Some(1)).unwrap();
+    push(&mut producer, 0, 1);
+    drain.orphan(1, Instant::now() + std::time::Duration::from_secs(3600));
+    settle(&mut drain);
+    assert!(drain.claim(&producer.handle().offer().unwrap(), 2).unwrap());
+    drain.orphan(1, Instant::now());
+    assert!(push(&mut producer, 0, 2));
+    settle(&mut drain);
+    drain.finish().unwrap();
+    let events = rig.read(false);
+    assert_exact(&events, 0, 2);
+    assert!(own(&events).is_empty(), "nobody's session was closed");
 }
 
 #[test]
@@ -251,10 +270,6 @@ impl Disk for BadDisk {
         RealDisk.reopen(path, len)
     }
 
-    fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
-        RealDisk.rename(from, to)
-    }
-
     fn free_bytes(&mut self, _directory: &Path) -> io::Result<u64> {
         Ok(u64::try_from(self.room.load(Ordering::Relaxed)).unwrap_or(0))
     }
@@ -354,16 +369,16 @@ fn an_open_segment_cut_anywhere_is_completed_and_followed() {
         }
         drain.turn(Instant::now()).unwrap();
         drop(drain);
-        std::fs::read(rig.segments().join("000000000001.open")).unwrap()
+        std::fs::read(rig.segments().join("000000000001.seg")).unwrap()
     };
     // Every frame boundary and a spread of places between.
-    for cut in (0..=whole.len()).filter(|cut| cut % 16 == 0 || cut % 37 == 0) {
+    for cut in (0..=whole.len()).filter(|cut| cut % 112 == 0 || cut % 307 == 0) {
         let rig = Rig::new();
         std::fs::create_dir_all(rig.segments()).unwrap();
-        std::fs::write(rig.segments().join("000000000001.open"), &whole[..cut]).unwrap();
-        let key = weir_recorder::keys::load(&rig.folder.path().join("key")).unwrap();
-        let store = weir_recorder::store::Store::open(rig.settings(), key, Box::new(RealDisk)).unwrap();
-        drop(store);
-        assert!(!rig.segments().join("000000000001.open").exists() || cut <= 4096);
+        std::fs::write(rig.segments().join("000000000001.seg"), &whole[..cut]).unwrap();
+        rig.drain().finish().unwrap();
+        let events = rig.read(false);
+        assert_exact(&events, 0, produced(&events).len() as u64);
+        assert_eq!(of_kind(&own(&events), Kind::Gap).len(), usize::from(cut >= 4096), "cut at {cut}");
     }
 }

@@ -174,11 +174,12 @@ impl Link {
             Err(Errno::CONNRESET) => 0,
             Err(source) => return Err(Error::Os { what: "cannot receive a ring", source }),
         };
-        let fds = control.drain().filter_map(|message| match message {
-            RecvAncillaryMessage::ScmRights(fds) => Some(fds),
-            _ => None,
-        });
-        let fds: Vec<OwnedFd> = fds.flatten().collect();
+        let mut fds: Vec<OwnedFd> = Vec::new();
+        for message in control.drain() {
+            if let RecvAncillaryMessage::ScmRights(sent) = message {
+                fds.extend(sent);
+            }
+        }
         if len == 0 {
             return Ok(None);
         }

@@ -207,9 +207,9 @@ fn hostile_words_are_errors_that_name_the_word() {
     const HEAD: u64 = 128;
     const WRITTEN: u64 = 256;
     const DURABLE: u64 = 384;
-    let named = |error: &Error| match error {
-        Error::Inconsistent { word, .. } => *word,
-        other => panic!("{other}"),
+    let named = |error: &Error| {
+        let Error::Inconsistent { word, .. } = error else { panic!("{error}") };
+        *word
     };
     for value in [u64::MAX, CAPACITY as u64 + 16, 8, 0] {
         let mut producer = producer();

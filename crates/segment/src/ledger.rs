@@ -40,6 +40,12 @@ pub struct Carry {
 }
 
 impl Carry {
+    /// Follows a segment of which nothing else is known.
+    #[must_use]
+    pub fn after(number: u64, root: Digest) -> Self {
+        Self { number, root, ..Self::default() }
+    }
+
     /// What a sealed segment carries on, from its seal and its index.
     #[must_use]
     pub fn from_index(sealed: &Statement, index: &Index) -> Self {

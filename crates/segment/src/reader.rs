@@ -81,6 +81,7 @@ impl<R: Read> Reader<R> {
     ///
     /// # Errors
     /// The input's: [`Error::Frame`] with the place and what is wrong. Nothing after it can be read.
+    #[expect(clippy::should_implement_trait, reason = "what it gives is borrowed from the reader")]
     pub fn next(&mut self) -> Result<Option<Frame<'_>>, Error> {
         let offset = self.offset;
         let damaged = |damage| Error::Frame { offset, damage };

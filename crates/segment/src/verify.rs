@@ -355,11 +355,13 @@ enum Stop {
 
 impl Stop {
     fn of(error: Error, offset: u64) -> Self {
-        match error {
-            Error::Io(_) => Self::Io(error),
-            Error::Frame { damage, .. } => found(offset, Fault::Damaged(damage)),
-            other => found(offset, Fault::Unreadable(other.to_string())),
+        if let Error::Frame { damage, .. } = error {
+            return found(offset, Fault::Damaged(damage));
         }
+        if let Error::Io(_) = error {
+            return Self::Io(error);
+        }
+        found(offset, Fault::Unreadable(error.to_string()))
     }
 }
 

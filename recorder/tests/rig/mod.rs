@@ -77,7 +77,7 @@ pub fn read(directory: &Path, public_key: [u8; 32], open: bool) -> Vec<Recorded>
     let mut files: Vec<_> = std::fs::read_dir(directory)
         .unwrap()
         .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|kind| kind == "seg" || (open && kind == "open")))
+        .filter(|path| path.extension().is_some_and(|kind| kind == "seg"))
         .collect();
     files.sort();
     let trusted = [public_key];
@@ -85,7 +85,7 @@ pub fn read(directory: &Path, public_key: [u8; 32], open: bool) -> Vec<Recorded>
     let mut events = Vec::new();
     for path in &files {
         let input = || BufReader::new(std::fs::File::open(path).unwrap());
-        let may_be_open = path.extension().is_some_and(|kind| kind == "open");
+        let may_be_open = open && Some(path) == files.last();
         let report = verifier.segment(input(), may_be_open).unwrap();
         assert_eq!(report.finding, None, "{}", path.display());
         let mut reader = Reader::new(input()).unwrap();
