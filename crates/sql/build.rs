@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
-const SOURCES: [&str; 6] = ["body", "facts", "filter", "spell", "utility", "walk"];
+const SOURCES: [&str; 9] = ["body", "define", "facts", "filter", "object", "pl", "spell", "utility", "walk"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=c");

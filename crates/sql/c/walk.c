@@ -346,7 +346,19 @@ walk_column(Walk *w, ColumnRef *column)
 
 	if (name)
 		note_column(w, w->place, qualifier, name);
-	else if (w->place == WEIR_OUTPUT)
+	/* `p` may be the whole row of p as well as a column: whichever shows more counts. */
+	if (w->place == WEIR_OUTPUT && (name == NULL || is_in_scope(w->ranges, name)))
+		note_byte(w, WEIR_STAR, -1);
+}
+
+static void
+walk_relation(Walk *w, RangeVar *relation)
+{
+	if (relation->schemaname == NULL && is_in_scope(w->ctes, relation->relname))
+		return;
+	note_relation(w, WEIR_READ, relation->schemaname, relation->relname);
+	/* `patients AS p (a, b)` renames columns, so that any name may be any column. */
+	if (relation->alias && relation->alias->colnames)
 		note_byte(w, WEIR_STAR, -1);
 }
 
@@ -387,7 +399,9 @@ walk_indirection(Walk *w, A_Indirection *indirection)
 
 	if (indirection->arg && IsA(indirection->arg, ColumnRef))
 		qualifier = last_name(((ColumnRef *) indirection->arg)->fields, NULL);
-	(void) walk_expression(indirection->arg, w);
+	/* `(p).ssn` takes one column of p's row, `(p).*` and `p[1]` all of it. */
+	if (!(is_row(w, indirection->arg) && IsA(linitial(indirection->indirection), String)))
+		(void) walk_expression(indirection->arg, w);
 	foreach(cell, indirection->indirection)
 	{
 		Node	   *step = lfirst(cell);
@@ -409,6 +423,8 @@ walk_join(Walk *w, JoinExpr *join)
 	(void) walk_expression(join->larg, w);
 	(void) walk_expression(join->rarg, w);
 	walk_in(w, WEIR_PREDICATE, join->quals);
+	if (join->alias && join->alias->colnames)
+		note_byte(w, WEIR_STAR, -1);
 	foreach(cell, join->usingClause)
 		note_column(w, WEIR_PREDICATE, NULL, strVal(lfirst(cell)));
 }
@@ -439,8 +455,7 @@ walk_expression(Node *node, void *walk)
 			walk_column(w, (ColumnRef *) node);
 			return false;
 		case T_RangeVar:
-			if (((RangeVar *) node)->schemaname || !is_in_scope(w->ctes, ((RangeVar *) node)->relname))
-				note_relation(w, WEIR_READ, ((RangeVar *) node)->schemaname, ((RangeVar *) node)->relname);
+			walk_relation(w, (RangeVar *) node);
 			return false;
 		case T_FuncCall:
 			check_stack_depth();

@@ -1,6 +1,7 @@
 /*
- * The walk's own state and its parts: walk.c (queries and expressions), utility.c (everything else that is a
- * statement), body.c (function bodies and DO), filter.c (does a WHERE filter), spell.c (normalisation).
+ * The walk's own state and its parts: walk.c (queries and expressions), filter.c (does a WHERE filter), utility.c
+ * (statements that carry others, and those of a session), define.c and object.c (CREATE, ALTER, DROP and their like),
+ * body.c and pl.c (code inside statements), spell.c (normalisation), facts.c (the entry, and the records).
  */
 #ifndef WEIR_WALK_H
 #define WEIR_WALK_H
@@ -53,11 +54,31 @@ extern void walk_select(Walk *w, SelectStmt *select);
 extern bool walk_expression(Node *node, void *walk);
 extern void walk_in(Walk *w, enum weir_place place, void *node);
 
+/* object.c */
+extern void note_define(Walk *w, RangeVar *relation);
+extern void note_define_names(Walk *w, List *names, int skip);
+extern void note_whole_schema(Walk *w, const char *schema);
+extern void note_object(Walk *w, ObjectType type, Node *object);
+extern void walk_definition(Walk *w, Node *node);
+extern void walk_definitions(Walk *w, List *nodes);
+extern void walk_create_table(Walk *w, CreateStmt *create);
+
+/* define.c: true if the statement was one of its */
+extern bool walk_create(Walk *w, Node *statement);
+extern bool walk_alter(Walk *w, Node *statement);
+extern bool walk_drop(Walk *w, Node *statement);
+
 /* utility.c */
 extern void walk_utility(Walk *w, Node *statement);
 extern void walk_setting(Walk *w, VariableSetStmt *set);
 
+/* pl.c */
+struct PLpgSQL_function;
+extern void walk_embedded(Walk *w, const char *text, RawParseMode mode);
+extern void walk_pl_function(Walk *w, struct PLpgSQL_function *function);
+
 /* body.c */
+extern void note_odd_body(Walk *w, const char *what);
 extern void walk_do(Walk *w, DoStmt *statement);
 extern void walk_function_body(Walk *w, CreateFunctionStmt *statement);
 
