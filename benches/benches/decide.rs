@@ -1,0 +1,59 @@
+//! What a decision costs once facts are at hand, and what it costs with them.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "as in weir_benches")]
+
+use std::hint::black_box;
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use weir_benches::rules::{self, COMMANDS, NOW, PII, query};
+use weir_benches::statements::{DENIED, HELD, POINT_QUERY, counted};
+use weir_policy::{Decide as _, Facts, Verdict};
+use weir_sql::{Cache, Limits};
+
+fn decide(criterion: &mut Criterion) {
+    let policy = rules::policy(&[COMMANDS, PII]);
+    let caller = rules::caller();
+    let mut cache = Cache::new(Limits::default());
+    let mut group = criterion.benchmark_group("decide");
+    let is_expected: [(&str, &str, fn(&Verdict) -> bool); 3] = [
+        ("allowed, repeated", POINT_QUERY, |verdict| matches!(verdict, Verdict::Allow(_))),
+        ("denied, repeated", DENIED, |verdict| matches!(verdict, Verdict::Deny(_))),
+        // A hold's digest covers the caller and the bytes: it is made anew each time.
+        ("held, repeated, with digest", HELD, |verdict| matches!(verdict, Verdict::Hold(_))),
+    ];
+    for (name, text, is_expected) in is_expected {
+        let facts = cache.facts(text.as_bytes(), 1);
+        let verdict = policy.decide(&caller, &query(text.as_bytes(), &facts), NOW);
+        assert!(is_expected(&verdict), "{name}: {verdict:?}");
+        group.bench_function(name, |bench| {
+            bench.iter(|| policy.decide(&caller, black_box(&query(text.as_bytes(), &facts)), NOW));
+        });
+    }
+    let mut facts = Facts::clone(&cache.facts(POINT_QUERY.as_bytes(), 1));
+    facts.id = 1 << 40;
+    group.bench_function("allowed, cold, facts at hand", |bench| {
+        bench.iter(|| {
+            facts.id += 1;
+            policy.decide(&caller, black_box(&query(POINT_QUERY.as_bytes(), &facts)), NOW)
+        });
+    });
+    let mut text = POINT_QUERY.as_bytes().to_vec();
+    let mut counter = 0;
+    group.bench_function("84 bytes, cold, facts and verdict", |bench| {
+        bench.iter(|| {
+            counter += 1;
+            counted(&mut text, counter);
+            let facts = cache.facts(black_box(&text), 1);
+            policy.decide(&caller, &query(&text, &facts), NOW)
+        });
+    });
+    group.bench_function("84 bytes, repeated, facts and verdict", |bench| {
+        bench.iter(|| {
+            let facts = cache.facts(black_box(POINT_QUERY.as_bytes()), 1);
+            policy.decide(&caller, &query(POINT_QUERY.as_bytes(), &facts), NOW)
+        });
+    });
+    group.finish();
+}
+
+criterion_group! { name = benches; config = weir_benches::pace(); targets = decide }
+criterion_main!(benches);

@@ -1,0 +1,81 @@
+//! Postgres messages in their plainest form, and a small upstream that answers them.
+
+use crate::rows::{COLUMNS, Row};
+
+pub fn message(tag: u8, body: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(body.len() + 4).unwrap();
+    [&[tag], &length.to_be_bytes()[..], body].concat()
+}
+
+pub fn startup() -> Vec<u8> {
+    let body = [&0x0003_0000_u32.to_be_bytes()[..], b"user\0job\0database\0bench\0\0"].concat();
+    [&u32::try_from(body.len() + 4).unwrap().to_be_bytes()[..], &body].concat()
+}
+
+/// Parse under the name `s`, Describe, Sync: how drivers prepare.
+pub fn prepare(text: &str) -> Vec<u8> {
+    let parse = message(b'P', format!("s\0{text}\0\0\0").as_bytes());
+    [parse, message(b'D', b"Ss\0"), message(b'S', b"")].concat()
+}
+
+/// Bind with one 4-byte value, Execute, Sync.
+pub fn run_prepared() -> Vec<u8> {
+    let bind = message(b'B', b"\0s\0\0\x01\0\x01\0\x01\0\0\0\x04\0\0\0\x2a\0\x01\0\0");
+    [bind, message(b'E', b"\0\0\0\0\0"), message(b'S', b"")].concat()
+}
+
+pub fn data_row(row: &Row) -> Vec<u8> {
+    let mut body = i16::try_from(row.len()).unwrap().to_be_bytes().to_vec();
+    for cell in row {
+        body.extend_from_slice(&i32::try_from(cell.len()).unwrap().to_be_bytes());
+        body.extend_from_slice(cell);
+    }
+    message(b'D', &body)
+}
+
+fn row_description() -> Vec<u8> {
+    let mut body = i16::try_from(COLUMNS.len()).unwrap().to_be_bytes().to_vec();
+    for (name, kind) in COLUMNS {
+        body.extend_from_slice(name.as_bytes());
+        body.extend_from_slice(&[0; 7]);
+        body.extend_from_slice(&kind.to_be_bytes());
+        body.extend_from_slice(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0]);
+    }
+    message(b'T', &body)
+}
+
+/// Complete messages at the front of `bytes`, each with its header.
+pub fn split(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let length = u32::from_be_bytes(bytes.get(1..5)?.try_into().unwrap());
+        let (message, rest) = bytes.split_at_checked(usize::try_from(length).unwrap() + 1)?;
+        bytes = rest;
+        Some(message)
+    })
+}
+
+/// What an upstream says to `bytes`; every Execute yields `rows`.
+pub fn answer(bytes: &[u8], rows: &[Row]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for asked in split(bytes) {
+        match asked[0] {
+            b'B' => out.extend(message(b'2', b"")),
+            b'C' => out.extend(message(b'3', b"")),
+            b'D' => {
+                if asked[5] == b'S' {
+                    out.extend(message(b't', b"\0\x01\0\0\0\x17"));
+                }
+                out.extend(row_description());
+            }
+            b'E' => {
+                rows.iter().for_each(|row| out.extend(data_row(row)));
+                out.extend(message(b'C', format!("SELECT {}\0", rows.len()).as_bytes()));
+            }
+            b'H' => {}
+            b'P' => out.extend(message(b'1', b"")),
+            b'S' => out.extend(message(b'Z', b"I")),
+            tag => panic!("the machine sent a message {:?}", char::from(tag)),
+        }
+    }
+    out
+}
