@@ -132,6 +132,25 @@ pub(crate) struct SegmentsArg {
 
 #[derive(Subcommand)]
 pub(crate) enum Sessions {
+    #[command(flatten)]
+    Recorded(Recorded),
+    /// Sessions that are open now
+    #[command(after_help = "Example:\n  weir-admin sessions live")]
+    Live(ServiceTableArg),
+    /// End a live session
+    #[command(after_help = "Example:\n  weir-admin sessions kill 01HX --reason 'runaway job'")]
+    Kill {
+        session: String,
+        #[arg(long, default_value = "ended by an administrator")]
+        reason: String,
+        #[command(flatten)]
+        service: ServiceArg,
+    },
+}
+
+/// Verbs that read segment files alone.
+#[derive(Subcommand)]
+pub(crate) enum Recorded {
     /// Recorded sessions, oldest first
     #[command(after_help = "Example:\n  weir-admin sessions list --subject ci-4711")]
     List {
@@ -198,18 +217,6 @@ pub(crate) enum Sessions {
         /// JSON Lines: the one format so far, and the default
         #[arg(long)]
         json: bool,
-    },
-    /// Sessions that are open now
-    #[command(after_help = "Example:\n  weir-admin sessions live")]
-    Live(ServiceTableArg),
-    /// End a live session
-    #[command(after_help = "Example:\n  weir-admin sessions kill 01HX --reason 'runaway job'")]
-    Kill {
-        session: String,
-        #[arg(long, default_value = "ended by an administrator")]
-        reason: String,
-        #[command(flatten)]
-        service: ServiceArg,
     },
 }
 

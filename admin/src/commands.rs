@@ -21,12 +21,7 @@ use crate::{apply, dev, init, sessions, table};
 
 pub(crate) fn run(command: Command) -> Result<ExitCode> {
     // `dev up` starts children with a parent-death signal, which follows the thread: `block_on` keeps it this one.
-    let runtime = match command {
-        Command::Serve(_) | Command::Dev(Dev::Up(_)) => {
-            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()
-        }
-        _ => tokio::runtime::Builder::new_current_thread().enable_all().build(),
-    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.context("cannot start")?;
     let outcome = runtime.block_on(dispatch(command));
     // Whoever still blocks is of no more use: everything that must be kept was kept before.
@@ -168,7 +163,7 @@ async fn sessions(command: Sessions) -> Result<ExitCode> {
                 Service::new(&service)?.post(&["sessions", &session, "kill"], &Kill { reason }).await?;
             println!("{} ended ({})", ended.session, ended.subject);
         }
-        recorded => return sessions::run(recorded),
+        Sessions::Recorded(command) => return sessions::run(command),
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -87,13 +87,15 @@ async fn work(args: &UpArgs, bin: &Path, layout: &Layout, children: &mut Childre
     // The slowest step by far: it goes on beside the rest.
     let (tls, initialising) = (layout.path("tls"), sample.clone());
     let initialised = spawn_blocking(move || initialising.initialise(&tls));
+    let policy_key = policy_key(layout, bin)?;
+    let compiled = spawn_blocking(policy_compilation(layout, bin)?);
     let http_listener = TcpListener::bind(("127.0.0.1", ports.take()?)).await?;
     let http_upstream = http_listener.local_addr()?.port();
     let authorization = format!("Bearer {}", secret()?);
     tokio::spawn(sample_http::serve(http_listener, authorization.clone()));
 
-    prepare(args, layout, bin, &numbers, &issuer, &sample, http_upstream, &authorization)?;
-    start(layout, bin, children, &sample, initialised).await?;
+    prepare(args, layout, &numbers, &issuer, &sample, http_upstream, &authorization, &policy_key)?;
+    start(layout, bin, children, &sample, initialised, compiled).await?;
     let variables = check(layout, bin, children, &numbers, &sample, &ca).await?;
     let env = layout.environment(&variables)?;
     println!("ready: source {}", env.display());
@@ -139,12 +141,12 @@ fn secret() -> Result<String> {
 fn prepare(
     args: &UpArgs,
     layout: &Layout,
-    bin: &Path,
     numbers: &PortNumbers,
     issuer: &str,
     sample: &SamplePostgres,
     http_upstream: u16,
     authorization: &str,
+    policy_key: &str,
 ) -> Result<()> {
     layout.secret("secrets/clinic", &sample.passwords.clinic)?;
     layout.secret("secrets/scratch", &sample.passwords.scratch)?;
@@ -154,13 +156,12 @@ fn prepare(
         .replace("@UPSTREAM_SOCKET@", &sample.socket().display().to_string())
         .replace("@HTTP_UPSTREAM_PORT@", &http_upstream.to_string());
     layout.write("access/clinic.toml", &access)?;
-    let policy_key = compile_policy(layout, bin)?;
     let config = CONFIG
         .replace("@CORES@", &args.cores.to_string())
         .replace("@POSTGRES_PORT@", &numbers.postgres.to_string())
         .replace("@HTTP_PORT@", &numbers.http.to_string())
         .replace("@ADMIN_PORT@", &numbers.admin.to_string())
-        .replace("@POLICY_KEY@", &policy_key)
+        .replace("@POLICY_KEY@", policy_key)
         .replace("@ISSUER@", issuer)
         .replace("@DIR@", &layout.root.display().to_string());
     layout.write("weir.toml", &config)?;
@@ -183,20 +184,23 @@ fn tokens(layout: &Layout) -> Result<()> {
     Ok(())
 }
 
-/// Makes the policy's signing key, and the bundle; answers the public key in hex.
-fn compile_policy(layout: &Layout, bin: &Path) -> Result<String> {
-    layout.write("policy/clinic.toml", POLICY)?;
-    let weir_policy = bin.join("weir-policy");
+/// Makes the policy's signing key; answers its public half.
+fn policy_key(layout: &Layout, bin: &Path) -> Result<String> {
     let key = layout.path("keys/policy.key");
-    let mut keygen = command(&weir_policy, None, End::Terminate);
+    let mut keygen = command(&bin.join("weir-policy"), None, End::Terminate);
     keygen.arg("keygen").arg("--out").arg(&key);
     run(keygen, "weir-policy keygen")?;
-    let mut compile = command(&weir_policy, None, End::Terminate);
-    compile.arg("compile").arg(layout.path("policy"));
-    compile.arg("--key").arg(&key).arg("--out").arg(layout.path("policy/current.bundle"));
-    run(compile, "weir-policy compile")?;
-    let public = std::fs::read_to_string(key.with_extension("key.pub"))?;
+    let public = std::fs::read_to_string(layout.path("keys/policy.key.pub"))?;
     Ok(public.trim().to_owned())
+}
+
+/// What compiles and signs the sample's policy.
+fn policy_compilation(layout: &Layout, bin: &Path) -> Result<impl FnOnce() -> Result<()> + use<>> {
+    layout.write("policy/clinic.toml", POLICY)?;
+    let mut compile = command(&bin.join("weir-policy"), None, End::Terminate);
+    compile.arg("compile").arg("--key").arg(layout.path("keys/policy.key"));
+    compile.arg("--out").arg(layout.path("policy/current.bundle")).arg(layout.path("policy"));
+    Ok(move || run(compile, "weir-policy compile").map(drop))
 }
 
 /// Starts everything, as far as possible at once.
@@ -206,6 +210,7 @@ async fn start(
     children: &mut Children,
     sample: &SamplePostgres,
     initialised: JoinHandle<Result<()>>,
+    compiled: JoinHandle<Result<()>>,
 ) -> Result<()> {
     let config = layout.path("weir.toml");
     let ours = |program: &str, arguments: &[&str]| {
@@ -225,6 +230,7 @@ async fn start(
     let answers = async || if sample.answers() { Ok(()) } else { bail!("not yet") };
     ready::until(children, "the sample PostgreSQL", answers).await?;
     sample.seed()?;
+    compiled.await??;
     children.start("dataplane", ours("weir-dataplane", &[]), End::Terminate)
 }
 

@@ -179,9 +179,9 @@ impl Dataplane {
     /// The next message that is neither heartbeat nor state.
     async fn hear(&mut self) -> ToDataplane {
         loop {
-            match self.any().await.expect("admin closed the link") {
-                ToDataplane::State(_) => {}
-                other => return other,
+            let message = self.any().await.expect("admin closed the link");
+            if !matches!(message, ToDataplane::State(_)) {
+                return message;
             }
         }
     }
@@ -189,9 +189,11 @@ impl Dataplane {
     /// Waits for a state that satisfies a condition.
     async fn state(&mut self, wanted: impl Fn(&State) -> bool) -> State {
         loop {
-            match self.any().await.expect("admin closed the link") {
-                ToDataplane::State(state) if wanted(&state) => return *state,
-                _ => {}
+            let message = self.any().await.expect("admin closed the link");
+            if let ToDataplane::State(state) = message
+                && wanted(&state)
+            {
+                return *state;
             }
         }
     }

@@ -16,26 +16,25 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use weir_segment::SessionId;
 
-use crate::cli::Sessions;
+use crate::cli::Recorded;
 
-pub(crate) fn run(command: Sessions) -> Result<ExitCode> {
+pub(crate) fn run(command: Recorded) -> Result<ExitCode> {
     match command {
-        Sessions::List { segments, filter, json } => catalogue::list(&segments.segments, &filter, json)?,
-        Sessions::Show { session, segments, json } => {
+        Recorded::List { segments, filter, json } => catalogue::list(&segments.segments, &filter, json)?,
+        Recorded::Show { session, segments, json } => {
             catalogue::show(&segments.segments, find(&segments.segments, &session)?, json)?;
         }
-        Sessions::Search { text, segments, filter, json } => {
+        Recorded::Search { text, segments, filter, json } => {
             return search::run(&segments.segments, &text, &filter, json);
         }
-        Sessions::Replay { session, segments } => {
+        Recorded::Replay { session, segments } => {
             replay::run(&segments.segments, find(&segments.segments, &session)?)?;
         }
-        Sessions::Verify { segments, key, json } => return verify::run(&segments.segments, &key, json),
-        Sessions::Export { segments, session, json: _ } => {
+        Recorded::Verify { segments, key, json } => return verify::run(&segments.segments, &key, json),
+        Recorded::Export { segments, session, json: _ } => {
             let only = session.map(|session| find(&segments.segments, &session)).transpose()?;
             export::run(&segments.segments, only)?;
         }
-        Sessions::Live(_) | Sessions::Kill { .. } => bail!("live sessions are the admin service's to know"),
     }
     Ok(ExitCode::SUCCESS)
 }

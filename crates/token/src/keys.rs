@@ -73,8 +73,8 @@ fn fits(curve: &EllipticCurve, algorithm: Algorithm) -> bool {
         EllipticCurve::P256 => Algorithm::ES256,
         EllipticCurve::P384 => Algorithm::ES384,
         EllipticCurve::Ed25519 => Algorithm::EdDSA,
-        // P-521, and whatever a later release adds: no algorithm here uses it.
-        _ => return false,
+        // No algorithm here uses P-521, or whatever a later release adds.
+        EllipticCurve::P521 | _ => return false,
     };
     algorithm == only
 }
@@ -90,7 +90,7 @@ fn usable(value: Value) -> Option<Key> {
         AlgorithmParameters::OctetKeyPair(key) => Some(key.curve.clone()),
         AlgorithmParameters::RSA(_) => None,
         // A symmetric key in a public set is no secret; what is not known here checks nothing.
-        _ => return None,
+        AlgorithmParameters::OctetKey(_) | AlgorithmParameters::Other(_) | _ => return None,
     };
     if !signs || !verifies {
         return None;

@@ -62,8 +62,8 @@ fn check(algorithm: Algorithm) -> Result<Check> {
         Algorithm::PS256 => Check::Rsa(&RSA_PSS_2048_8192_SHA256),
         Algorithm::PS384 => Check::Rsa(&RSA_PSS_2048_8192_SHA384),
         Algorithm::PS512 => Check::Rsa(&RSA_PSS_2048_8192_SHA512),
-        // HMAC, and whatever a later release adds: refused. The enum is non-exhaustive, so a wildcard it must be.
-        _ => return Err(unsupported()),
+        // HMAC, and whatever a later release adds: refused.
+        Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512 | _ => return Err(unsupported()),
     })
 }
 
