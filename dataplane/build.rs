@@ -2,7 +2,9 @@
 
 fn main() {
     println!("cargo::rerun-if-env-changed=HYPERSCAN_ROOT");
-    let root = std::env::var("HYPERSCAN_ROOT").expect("HYPERSCAN_ROOT comes from .cargo/config.toml");
-    // As an argument it stands after everything that refers to it.
-    println!("cargo::rustc-link-arg-bins={root}/lib/libhs_runtime.a");
+    match std::env::var("HYPERSCAN_ROOT") {
+        // As an argument it stands after everything that refers to it.
+        Ok(root) => println!("cargo::rustc-link-arg-bins={root}/lib/libhs_runtime.a"),
+        Err(_) => println!("cargo::error=HYPERSCAN_ROOT comes from .cargo/config.toml: build inside the repository"),
+    }
 }

@@ -84,10 +84,8 @@ fn claim(address: SocketAddr) -> Result<OwnedFd, Error> {
     };
     let probe = std::net::TcpListener::bind(address);
     if let Err(error) = probe {
-        return Err(match error.kind() {
-            io::ErrorKind::AddrInUse => Error::InUse(address),
-            _ => Error::Listen { address, source: error },
-        });
+        let taken = error.kind() == io::ErrorKind::AddrInUse;
+        return Err(if taken { Error::InUse(address) } else { Error::Listen { address, source: error } });
     }
     let claim = rustix::net::socket_with(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None)
         .map_err(wrong)?;
@@ -196,7 +194,7 @@ async fn serve(entry: &Entry, door: &Door, client: Socket, early: Vec<u8>) {
     let implied = door.listener.connection.clone();
     match door.listener.protocol {
         Protocol::Postgres => {
-            let Some(machine) = machine::postgres(&worker) else {
+            let Some(machine) = machine::postgres(&worker, &live) else {
                 return tracing::warn!(
                     client = live.client,
                     "no state from admin yet: a client was turned away"

@@ -127,12 +127,6 @@ impl Io {
         }
     }
 
-    /// Ends both directions at once; waiting ends on both sides.
-    pub(crate) fn shutdown(&self) {
-        // An error means that the peer was faster.
-        let _ = rustix::net::shutdown(self.fd(), Shutdown::Both);
-    }
-
     /// Tells the peer that no more comes.
     pub(crate) fn finish(&self) {
         let _ = rustix::net::shutdown(self.fd(), Shutdown::Write);

@@ -2,6 +2,7 @@
 //! A session is woken to look at its orders; nobody else touches its machine.
 
 use std::cell::{Cell, RefCell};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
@@ -28,6 +29,8 @@ pub(crate) enum Order {
     Cancel,
     /// Revoked, or ended by an administrator, with the reason for the record.
     Revoke(String),
+    /// The core's ring is given up: a recorded session cannot go on.
+    RingLost,
     /// The gateway is going down: end when idle.
     Drain,
     /// The drain is over: end now.
@@ -46,6 +49,8 @@ pub(crate) struct Live {
     /// Monotonic milliseconds when the session wants to be woken, whatever happens.
     pub deadline_ms: Cell<u64>,
     pub due: Cell<bool>,
+    /// Stands for the identity where shares are counted; 0: not known yet.
+    pub owner: Cell<u64>,
     who: RefCell<Option<Arc<Proven>>>,
 }
 
@@ -74,6 +79,9 @@ impl Live {
     }
 
     pub(crate) fn identified(&self, proven: &Arc<Proven>) {
+        let mut hasher = DefaultHasher::new();
+        (&proven.identity.issuer, &proven.identity.subject).hash(&mut hasher);
+        self.owner.set(hasher.finish());
         *self.who.borrow_mut() = Some(Arc::clone(proven));
     }
 
@@ -142,6 +150,7 @@ impl Roll {
             waker: RefCell::default(),
             deadline_ms: Cell::new(now.monotonic_ms() + login_ms),
             due: Cell::new(false),
+            owner: Cell::new(0),
             who: RefCell::default(),
         });
         if let Some(entry) = slots.get_mut(slot as usize) {

@@ -19,6 +19,8 @@ mod flow;
 mod held;
 pub(crate) mod login;
 pub(crate) mod machine;
+mod shown;
+mod tell;
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -313,7 +315,9 @@ impl<M: Machine + 'static> Session<M> {
         noted?;
         match action.map_err(|error| Ended::failed(&error))? {
             Action::Close => Err(left(side)),
-            action => self.drive_unread(side, Some(action), &mut bench, context).map(|()| true),
+            action @ (Action::Discard { .. } | Action::Forward { .. } | Action::NeedMore) => {
+                self.drive_unread(side, Some(action), &mut bench, context).map(|()| true)
+            }
         }
     }
 

@@ -143,6 +143,12 @@ pub(crate) struct Tally {
 /// A place that is given back when dropped.
 pub(crate) struct Place(Option<Box<dyn FnOnce()>>);
 
+impl Place {
+    fn new(give_back: impl FnOnce() + 'static) -> Self {
+        Self(Some(Box::new(give_back)))
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
         if let Some(give_back) = self.0.take() {
@@ -155,14 +161,12 @@ impl Tally {
     /// `None`: all `max` are taken.
     pub(crate) fn connection(self: &Arc<Self>, max: usize) -> Option<Place> {
         let tally = Arc::clone(self);
-        take(&self.connections, max)
-            .then(|| Place(Some(Box::new(move || drop(tally.connections.fetch_sub(1, Ordering::Relaxed))))))
+        take(&self.connections, max).then(|| Place::new(move || give(&tally.connections)))
     }
 
     pub(crate) fn hold(self: &Arc<Self>, max: usize) -> Option<Place> {
         let tally = Arc::clone(self);
-        take(&self.holds, max)
-            .then(|| Place(Some(Box::new(move || drop(tally.holds.fetch_sub(1, Ordering::Relaxed))))))
+        take(&self.holds, max).then(|| Place::new(move || give(&tally.holds)))
     }
 
     pub(crate) fn identity(self: &Arc<Self>, issuer: &str, subject: &str, max: usize) -> Option<Place> {
@@ -186,6 +190,10 @@ fn take(count: &AtomicUsize, max: usize) -> bool {
         .is_ok()
 }
 
+fn give(count: &AtomicUsize) {
+    count.fetch_sub(1, Ordering::Relaxed);
+}
+
 type Named = Mutex<HashMap<(String, String), usize>>;
 
 fn take_named(
@@ -202,7 +210,7 @@ fn take_named(
         return None;
     }
     *taken += 1;
-    Some(Place(Some(Box::new(move || give_back(&key)))))
+    Some(Place::new(move || give_back(&key)))
 }
 
 fn give_named(counts: &Named, key: &(String, String)) {

@@ -26,7 +26,6 @@ pub(crate) enum Error {
 }
 
 pub(crate) struct Standing {
-    pub version: u64,
     pub verifier: Verifier,
     mask_version: u32,
     mask_secret: Zeroizing<[u8; 32]>,
@@ -62,7 +61,6 @@ impl Standing {
             .map(|connection| (connection.name.clone(), Arc::new(Upstream::new(connection))))
             .collect();
         Ok(Self {
-            version: state.version,
             verifier: Verifier::new(&state.issuers)?,
             mask_version: state.mask_key.version,
             mask_secret,

@@ -161,11 +161,11 @@ fn start_core(
     rings.put(core, record.handle());
     let sockets = doors.iter().map(|door| door.bind()).collect::<Result<Vec<_>, _>>()?;
     let doors: Vec<_> = doors.iter().cloned().zip(sockets).collect();
-    let (shared, bundle) = (Arc::clone(shared), Arc::clone(bundle));
+    let (shared, bundle, rings) = (Arc::clone(shared), Arc::clone(bundle), Arc::clone(rings));
     spawn(&format!("core-{core}"), move || {
         pin(cpu);
         let outcome = make_runtime().and_then(|mut runtime| {
-            let worker = Worker::new(core, shared, Policy::new(bundle), record);
+            let worker = Worker::new(core, shared, Policy::new(bundle), record, rings);
             let done = runtime.block_on(async {
                 for (door, socket) in doors {
                     net::spawn(listen::accept(std::rc::Rc::clone(&worker), door, socket));

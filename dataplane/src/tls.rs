@@ -122,12 +122,8 @@ pub(crate) fn client_config(roots_pem: &str) -> Result<Arc<ClientConfig>, Error>
         roots_pem.as_bytes()
     };
     let mut roots = RootCertStore::empty();
-    for root in CertificateDer::pem_slice_iter(pem) {
-        // One unreadable root among a system's hundred must not take the others with it.
-        if let Ok(root) = root {
-            let _ = roots.add(root);
-        }
-    }
+    // One unreadable root among a system's hundred must not take the others with it.
+    roots.add_parsable_certificates(CertificateDer::pem_slice_iter(pem).flatten());
     if roots.is_empty() {
         return Err(wrong("no usable root certificate".into()));
     }
@@ -296,11 +292,11 @@ fn encode<D>(data: &mut rustls::unbuffered::EncodeTlsData<'_, D>, reply: &mut Ve
 }
 
 fn seal<D>(status: UnbufferedStatus<'_, '_, D>, plain: &[u8], out: &mut [u8]) -> Result<usize, Error> {
-    match status.state? {
-        ConnectionState::WriteTraffic(mut traffic) => traffic.encrypt(plain, out).map_err(|_| Error::NoRoom),
-        // Nothing is written before the handshake is done, nor after a close.
-        _ => Err(Error::Protocol(rustls::Error::HandshakeNotComplete)),
-    }
+    // Nothing is written before the handshake is done, nor after a close.
+    let ConnectionState::WriteTraffic(mut traffic) = status.state? else {
+        return Err(Error::Protocol(rustls::Error::HandshakeNotComplete));
+    };
+    traffic.encrypt(plain, out).map_err(|_| Error::NoRoom)
 }
 
 fn close<D>(status: UnbufferedStatus<'_, '_, D>, out: &mut [u8]) -> usize {

@@ -103,8 +103,15 @@ const FLAGS: SocketFlags = SocketFlags::CLOEXEC.union(SocketFlags::NONBLOCK);
 
 async fn connect_unix(path: &str) -> io::Result<Io> {
     let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, FLAGS, None)?;
-    rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)?;
-    Io::new(socket)
+    let address = SocketAddrUnix::new(path)?;
+    loop {
+        match rustix::net::connect(&socket, &address) {
+            Ok(()) => return Io::new(socket),
+            // Its queue of new connections is full; the dial's time limit ends this.
+            Err(Errno::AGAIN) => crate::net::sleep(std::time::Duration::from_millis(5)).await,
+            Err(error) => return Err(error.into()),
+        }
+    }
 }
 
 async fn connect_tcp(host: &str, port: u16) -> io::Result<Io> {

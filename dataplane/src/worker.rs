@@ -21,6 +21,7 @@ use weir_wire::Outbox;
 use crate::clock::Now;
 use crate::metrics::Metrics;
 use crate::net::{self, Io};
+use crate::record::recorder::Rings;
 use crate::record::{Describer, Record};
 use crate::roll::{Order, Roll};
 use crate::shared::{Answer, Mail, Shared};
@@ -40,6 +41,7 @@ pub(crate) struct Worker {
     pub policy: RefCell<Rc<Policy>>,
     pub generation: Cell<u64>,
     pub record: RefCell<Record>,
+    rings: Arc<Rings>,
     pub describer: RefCell<Describer>,
     pub facts: Rc<RefCell<weir_sql::Cache>>,
     pub tokens: RefCell<TokenCache>,
@@ -82,7 +84,13 @@ enum Asked {
 }
 
 impl Worker {
-    pub(crate) fn new(core: u16, shared: Arc<Shared>, policy: Policy, record: Record) -> Rc<Self> {
+    pub(crate) fn new(
+        core: u16,
+        shared: Arc<Shared>,
+        policy: Policy,
+        record: Record,
+        rings: Arc<Rings>,
+    ) -> Rc<Self> {
         let tokens = TokenCache::new(shared.config.limits.token_cache);
         Rc::new(Self {
             core,
@@ -92,6 +100,7 @@ impl Worker {
             generation: Cell::new(policy.generation()),
             policy: RefCell::new(Rc::new(policy)),
             record: RefCell::new(record),
+            rings,
             describer: RefCell::default(),
             facts: Rc::new(RefCell::new(weir_sql::Cache::new(weir_sql::Limits::default()))),
             tokens: RefCell::new(tokens),
@@ -112,19 +121,13 @@ impl Worker {
     /// # Errors
     /// The host's: a descriptor cannot be waited for.
     pub(crate) async fn run(self: &Rc<Self>, mail: Receiver<Mail>) -> std::io::Result<()> {
-        let bell = Io::new(self.record.borrow().bell()?)?;
-        let worker = Rc::clone(self);
-        net::spawn(async move {
-            while bell.readable().await.is_ok() {
-                let _ = rustix::io::read(bell.fd(), &mut [0; 8]);
-                worker.record.borrow_mut().rung();
-            }
-        });
+        self.watch_bell()?;
         let worker = Rc::clone(self);
         net::spawn(async move {
             loop {
                 net::sleep(TICK).await;
                 worker.roll.tick(Now::read());
+                worker.replace_lost_ring();
             }
         });
         let Some(post) = self.shared.cores.get(usize::from(self.core)).cloned() else { return Ok(()) };
@@ -138,6 +141,35 @@ impl Worker {
             self.end_if_done();
         }
         Ok(())
+    }
+
+    /// Wakes whom the ring's bell is for, as long as that ring is in use.
+    fn watch_bell(self: &Rc<Self>) -> std::io::Result<()> {
+        let bell = Io::new(self.record.borrow().bell()?)?;
+        let worker = Rc::clone(self);
+        net::spawn(async move {
+            while bell.readable().await.is_ok() {
+                let _ = rustix::io::read(bell.fd(), &mut [0; 8]);
+                worker.record.borrow_mut().rung();
+            }
+        });
+        Ok(())
+    }
+
+    /// Ends who was recorded in a ring that its recorder broke, and starts over with a fresh one.
+    fn replace_lost_ring(self: &Rc<Self>) {
+        if !self.record.borrow().is_broken() {
+            return;
+        }
+        if self.roll.count() > 0 {
+            return self.roll.all().iter().for_each(|live| live.order(Order::RingLost));
+        }
+        let renewed = self.record.borrow_mut().renew();
+        let watched = renewed.map_err(std::io::Error::other).and_then(|()| self.watch_bell());
+        match watched {
+            Ok(()) => self.rings.put(self.core, self.record.borrow().handle()),
+            Err(error) => tracing::error!(core = self.core, "cannot make a new ring: {error}"),
+        }
     }
 
     /// A drained core stops by itself; every session that ends asks.

@@ -66,16 +66,6 @@ impl Describer {
         }
     }
 
-    /// Client data inside an allowed command, without what is protected.
-    pub(crate) fn scrub<'a>(&'a mut self, bytes: &'a [u8], secrecy: Secrecy<'_>) -> &'a [u8] {
-        self.text.clear();
-        match scrubbed(&mut self.finder, bytes, secrecy, &mut self.text) {
-            Scrubbed::Clean => bytes,
-            Scrubbed::Written => &self.text,
-            Scrubbed::Failed => WITHHELD,
-        }
-    }
-
     fn sql<'a>(&'a mut self, sql: &weir_policy::Sql<'a>, secrecy: Secrecy<'_>) -> Described<'a> {
         let Self { finder, binds, slots, text: scratch } = self;
         if slots.is_empty() {

@@ -8,16 +8,17 @@ use std::sync::atomic::Ordering;
 use std::task::Waker;
 
 use weir_mask::MaskKey;
-use weir_policy::{Caller, Denial, Effect, Moment, Permit, Reason, RecordLevel, Request, Verdict};
+use weir_policy::{Caller, Denial, Effect, Permit, Reason, RecordLevel, Request, Verdict};
 use weir_ring::Sequence;
-use weir_segment::{Body, Direction, NotedRule};
+use weir_segment::{Body, Direction};
 use weir_wire::{Lane, NoteKind, Notes, Side};
 
 use super::held::Held;
 use super::login::{Known, Opening, Refused};
+use super::tell::{is_run, noted, open_body, summary, told};
 use super::{Ended, judge};
 use crate::clock::Now;
-use crate::record::{CHUNK_BYTES, Described, Lost, Secrecy, Stamp};
+use crate::record::{CHUNK_BYTES, Lost, Secrecy, Stamp};
 use crate::roll::Live;
 use crate::shared::{Errand, Place};
 use crate::standing::{Standing, Upstream};
@@ -326,7 +327,7 @@ impl Desk {
                     Err(denial) => (Verdict::Deny(denial), None),
                 },
             },
-            other => (other, None),
+            verdict @ (Verdict::Allow(_) | Verdict::Deny(_)) => (verdict, None),
         };
         match (self.write_down(worker, lane, request, verdict, now)?, held) {
             (Verdict::Hold(hold), Some(held)) => {
@@ -425,103 +426,6 @@ impl Desk {
     pub(super) const fn live(&self) -> &Rc<Live> {
         &self.live
     }
-}
-
-/// Whether a request runs something, so that an outcome will follow.
-fn is_run(request: &Request<'_>) -> bool {
-    match request {
-        Request::Sql(sql) => matches!(sql.moment, Moment::Bind | Moment::Query),
-        Request::Http(_) => true,
-        Request::Connect(_) => false,
-    }
-}
-
-fn noted(verdict: &Verdict) -> Vec<NotedRule<'_>> {
-    let Verdict::Allow(permit) = verdict else { return Vec::new() };
-    let effect = |effect| match effect {
-        Effect::Alert => weir_segment::Effect::Alert,
-        Effect::Allow => weir_segment::Effect::Allow,
-        Effect::WouldDeny => weir_segment::Effect::WouldDeny,
-        Effect::WouldHold => weir_segment::Effect::WouldHold,
-    };
-    let noted = permit.obligations().noted.iter();
-    noted.map(|noted| NotedRule { rule: (&*noted.rule).into(), effect: effect(noted.effect) }).collect()
-}
-
-fn told<'a>(
-    described: &'a Described<'_>,
-    verdict: &'a Verdict,
-    noted: &'a [NotedRule<'a>],
-    generation: u64,
-) -> weir_segment::Request<'a> {
-    let (word, rule, message) = match verdict {
-        Verdict::Allow(_) => (weir_segment::Verdict::Allow, "", ""),
-        Verdict::Deny(denial) => (weir_segment::Verdict::Deny, &*denial.rule, &*denial.message),
-        Verdict::Hold(hold) => (weir_segment::Verdict::Hold, &*hold.rule, hold.terms.message.as_str()),
-    };
-    weir_segment::Request {
-        words: (&*described.words).into(),
-        text: (&*described.text).into(),
-        bind_count: described.bind_count,
-        binds: (&*described.binds).into(),
-        facts: (&*described.facts).into(),
-        original: described.original,
-        verdict: word,
-        rule: rule.into(),
-        message: message.into(),
-        noted: noted.into(),
-        generation,
-    }
-}
-
-fn summary(
-    opened: &Opened,
-    live: &Live,
-    protocol: weir_control::Protocol,
-    now: Now,
-) -> weir_control::SessionSummary {
-    let identity = &opened.caller.identity;
-    weir_control::SessionSummary {
-        session: live.id.get().to_string(),
-        issuer: identity.issuer.clone(),
-        subject: identity.subject.clone(),
-        groups: identity.groups.clone(),
-        run: identity.run.clone(),
-        connection: opened.caller.target.connection.clone(),
-        role: opened.caller.target.role.clone(),
-        protocol,
-        client: live.client.clone(),
-        opened_unix_ms: now.wall_ms(),
-    }
-}
-
-fn open_body<'a>(
-    opened: &'a Opened,
-    summary: &'a weir_control::SessionSummary,
-    application: Option<&'a str>,
-    node: &'a str,
-) -> Body<'a> {
-    let identity = &opened.caller.identity;
-    Body::SessionOpen(weir_segment::Open {
-        protocol: match summary.protocol {
-            weir_control::Protocol::Http => "http".into(),
-            weir_control::Protocol::Postgres => "postgres".into(),
-        },
-        identity: weir_segment::Identity {
-            issuer: identity.issuer.as_str().into(),
-            subject: identity.subject.as_str().into(),
-            groups: identity.groups.as_slice().into(),
-            run: identity.run.as_deref().map(Into::into),
-            token_id: identity.token_id.as_deref().map(Into::into),
-        },
-        connection: summary.connection.as_str().into(),
-        role: summary.role.as_str().into(),
-        purpose: opened.caller.purpose.as_deref().or(identity.purpose.as_deref()).map(Into::into),
-        application: application.map(Into::into),
-        client_address: summary.client.as_str().into(),
-        upstream_address: opened.upstream.address().into(),
-        node: node.into(),
-    })
 }
 
 pub(crate) fn denial(rule: &str, reason: Reason, message: &str) -> Denial {

@@ -88,6 +88,10 @@ impl<M: Machine + 'static> Session<M> {
                 Order::Revoke(reason) if self.closing.is_none() => return Err(Ended::Revoked(reason)),
                 Order::Stop if self.closing.is_none() => return Err(Ended::Shutdown),
                 Order::Revoke(_) | Order::Stop => {}
+                Order::RingLost if self.desk.is_recorded() && self.closing.is_none() => {
+                    return Err(Ended::gateway("the recorder stopped: nothing can go on unrecorded"));
+                }
+                Order::RingLost => {}
                 Order::Drain => self.draining = true,
             }
         }

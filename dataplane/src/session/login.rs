@@ -347,7 +347,7 @@ fn secret(credential: &Credential) -> Option<UpstreamSecret> {
         Secret::Plain { value } => UpstreamSecret::Plain(value.clone().into_bytes()),
         Secret::Md5 { inner } => UpstreamSecret::Md5(*inner.as_bytes().first_chunk::<32>()?),
         Secret::Scram { salt, iterations, client_key, server_key } => UpstreamSecret::Scram(ScramKeys {
-            salt: super::held::unhex(salt)?,
+            salt: super::shown::unhex(salt)?,
             iterations: *iterations,
             client_key: key_bytes(client_key)?,
             server_key: key_bytes(server_key)?,

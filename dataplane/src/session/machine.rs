@@ -7,6 +7,7 @@ use weir_http::{HttpMachine, Settings};
 use weir_postgres::{Limits as PostgresLimits, PostgresMachine};
 
 use crate::limits::Limits;
+use crate::roll::Live;
 use crate::worker::Worker;
 
 pub(crate) const fn postgres_limits(limits: &Limits) -> PostgresLimits {
@@ -22,11 +23,11 @@ pub(crate) const fn postgres_limits(limits: &Limits) -> PostgresLimits {
 }
 
 /// `None`: admin has sent no state yet.
-pub(crate) fn postgres(worker: &Rc<Worker>) -> Option<PostgresMachine> {
+pub(crate) fn postgres(worker: &Worker, live: &Rc<Live>) -> Option<PostgresMachine> {
     let limits = postgres_limits(&worker.shared.config.limits);
-    let facts = Rc::clone(&worker.facts);
-    // Whose share of the cache pays is not known before the login; the address is whose it is until then.
-    let source = move |text: &[u8]| facts.borrow_mut().facts(text, 0);
+    let (facts, live) = (Rc::clone(&worker.facts), Rc::clone(live));
+    // The identity, once it is known, pays for its texts' place in the cache.
+    let source = move |text: &[u8]| facts.borrow_mut().facts(text, live.owner.get());
     Some(PostgresMachine::new(limits, Rc::new(source), worker.keys()?.shared))
 }
 
