@@ -20,6 +20,8 @@ mod held;
 pub(crate) mod login;
 pub(crate) mod machine;
 mod shown;
+#[cfg(test)]
+mod simulation;
 mod tell;
 
 use std::future::{Future, poll_fn};
