@@ -39,7 +39,7 @@ enum Command {
     #[command(
         after_help = "Example: weir-policy explain --policy /etc/weir/policy --connection clinic --role job 'DROP TABLE patients'"
     )]
-    Explain(Explain),
+    Explain(Box<Explain>),
     /// Make a signing key: FILE (only you can read it) and FILE.pub
     #[command(after_help = "Example: weir-policy keygen --out policy.key")]
     Keygen {

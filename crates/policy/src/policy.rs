@@ -109,21 +109,6 @@ impl Policy {
         (verdict, trace)
     }
 
-    /// The caller's class and its number; the number is `None` for one that has no place in the cache.
-    fn class(&self, caller: &Caller) -> (Option<u32>, Rc<Class>) {
-        let mut classes = self.classes.borrow_mut();
-        let index = match caller.class.get() {
-            Some((instance, index)) if instance == self.instance => Some(index),
-            _ => {
-                let index = classes.intern(&self.bundle, caller);
-                caller.class.set(index.map(|index| (self.instance, index)));
-                index
-            }
-        };
-        let class = index.and_then(|index| classes.get(index)).cloned();
-        (index, class.unwrap_or_else(|| Classes::transient(&self.bundle, caller)))
-    }
-
     fn evaluate(
         &self,
         class: &Class,
@@ -149,15 +134,36 @@ impl Policy {
         }
     }
 
-    /// The hot path: this text was decided for this class before.
-    fn remembered(&self, caller: &Caller, request: &Request<'_>, now: Timestamp) -> Option<Verdict> {
-        let Request::Sql(sql) = request else { return None };
-        let (instance, class) = caller.class.get()?;
-        if instance != self.instance {
-            return None;
+    /// The number of the caller's class, kept in the caller once it is known.
+    fn class_index(&self, caller: &Caller) -> Option<u32> {
+        if let Some((instance, index)) = caller.class.get()
+            && instance == self.instance
+        {
+            return Some(index);
         }
+        let index = self.classes.borrow_mut().intern(&self.bundle, caller);
+        caller.class.set(index.map(|index| (self.instance, index)));
+        index
+    }
+
+    /// The caller's class and its number; the number is `None` for one that has no place in the cache.
+    fn class(&self, caller: &Caller) -> (Option<u32>, Rc<Class>) {
+        let index = self.class_index(caller);
+        let known = index.and_then(|index| self.classes.borrow().get(index).cloned());
+        (index, known.unwrap_or_else(|| Classes::transient(&self.bundle, caller)))
+    }
+
+    /// What was decided for this text and class before: the hot path.
+    fn remembered(
+        &self,
+        class: Option<u32>,
+        caller: &Caller,
+        request: &Request<'_>,
+        now: Timestamp,
+    ) -> Option<Verdict> {
+        let Request::Sql(sql) = request else { return None };
         let verdicts = self.verdicts.borrow();
-        let outcome = verdicts.get(sql.facts.id, class)?;
+        let outcome = verdicts.get(sql.facts.id, class?)?;
         Some(self.conclude(outcome, caller, request, now))
     }
 }
@@ -167,7 +173,7 @@ impl Decide for Policy {
         if now >= caller.identity.expires {
             return Verdict::Deny(self.expired.clone());
         }
-        if let Some(verdict) = self.remembered(caller, request, now) {
+        if let Some(verdict) = self.remembered(self.class_index(caller), caller, request, now) {
             return verdict;
         }
         let (index, class) = self.class(caller);

@@ -83,7 +83,7 @@ fn decide(policy: &Policy, caller: &Caller, sql: Sql<'_>) -> Verdict {
 fn held(verdict: Verdict) -> Hold {
     match verdict {
         Verdict::Hold(hold) => hold,
-        other => panic!("wanted a hold, got {other:?}"),
+        verdict @ (Verdict::Allow(_) | Verdict::Deny(_)) => panic!("wanted a hold, got {verdict:?}"),
     }
 }
 
@@ -224,7 +224,7 @@ fn a_repeated_statement_shares_its_obligations_and_another_caller_class_does_not
     let facts = facts(1, &[Kind::Select]);
     let permit = |caller: &Caller| match decide(&policy, caller, sql(&facts, b"SELECT 1")) {
         Verdict::Allow(permit) => permit,
-        other => panic!("{other:?}"),
+        verdict @ (Verdict::Deny(_) | Verdict::Hold(_)) => panic!("{verdict:?}"),
     };
     let (clinic, scratch) = (caller(), caller_of(identity(), "scratch"));
     let first = permit(&clinic);
