@@ -21,7 +21,7 @@ struct Prepared {
 pub(crate) async fn plan(config: &Config, json: bool) -> Result<()> {
     let prepared = prepare(config).await?;
     if json {
-        println!("{}", serde_json::to_string_pretty(&prepared.changes)?);
+        say!("{}", serde_json::to_string_pretty(&prepared.changes)?);
     } else {
         print(&prepared.changes);
     }
@@ -47,10 +47,10 @@ pub(crate) async fn apply(config: &Config) -> Result<()> {
 
 fn print(changes: &[Change]) {
     if changes.is_empty() {
-        println!("nothing to change");
+        say!("nothing to change");
     }
     for change in changes {
-        println!("{change}");
+        say!("{change}");
     }
 }
 

@@ -48,7 +48,7 @@ async fn dispatch(command: Command) -> Result<ExitCode> {
             log();
             dev::issuer(&dir, &listen).await?;
         }
-        Command::Dev(Dev::Token(arg)) => println!("{}", dev::token(&arg)?),
+        Command::Dev(Dev::Token(arg)) => say!("{}", dev::token(&arg)?),
         Command::Dev(Dev::Up(arg)) => return dev::up(arg).await,
     }
     Ok(ExitCode::SUCCESS)
@@ -65,7 +65,7 @@ fn log() {
 }
 
 fn json(value: &impl Serialize) -> Result<()> {
-    println!("{}", serde_json::to_string_pretty(value)?);
+    say!("{}", serde_json::to_string_pretty(value)?);
     Ok(())
 }
 
@@ -137,7 +137,7 @@ fn show_hold(hold: &StoredHold) {
         ("bind values", binds.join(", ")),
         ("command", request.command.clone()),
     ] {
-        println!("{name:<15} {}", table::plain_lines(&value));
+        say!("{name:<15} {}", table::plain_lines(&value));
     }
 }
 
@@ -145,7 +145,7 @@ async fn answered(answer: Answer, verb: &str) -> Result<()> {
     let body = serve::Answer { reason: answer.reason };
     let hold: StoredHold = Service::new(&answer.service)?.post(&["holds", &answer.hold, verb], &body).await?;
     let request = &hold.request;
-    println!(
+    say!(
         "{} {} ({} of {} approvals)",
         request.hold,
         hold.status.word(),
@@ -161,7 +161,7 @@ async fn sessions(command: Sessions) -> Result<ExitCode> {
         Sessions::Kill { session, reason, service } => {
             let ended: SessionSummary =
                 Service::new(&service)?.post(&["sessions", &session, "kill"], &Kill { reason }).await?;
-            println!("{} ended ({})", ended.session, ended.subject);
+            say!("{} ended ({})", ended.session, ended.subject);
         }
         Sessions::Recorded(command) => return sessions::run(command),
     }
@@ -203,7 +203,7 @@ async fn identities(command: Identities) -> Result<()> {
         Identities::Revoke { issuer, subject, token, reason, service } => {
             let body = Revoke { issuer, subject, token, reason };
             let done: Revocation = Service::new(&service)?.post(&["revocations"], &body).await?;
-            println!("{}", serde_json::to_string(&done)?);
+            say!("{}", serde_json::to_string(&done)?);
         }
     }
     Ok(())
@@ -283,15 +283,18 @@ async fn status(arg: &ServiceTableArg) -> Result<()> {
     if arg.json {
         return json(&status);
     }
-    println!("state version   {}", status.state_version);
-    println!("connections     {}", status.connections);
-    println!("held commands   {}", status.waiting);
+    say!("state version   {}", status.state_version);
+    say!("connections     {}", status.connections);
+    say!("held commands   {}", status.waiting);
     for issuer in &status.issuers {
         let keys = if issuer.keys { "keys fetched" } else { "NO KEYS: none of its tokens is accepted" };
-        println!("issuer          {} ({keys})", issuer.issuer);
+        say!("issuer          {} ({keys})", issuer.issuer);
     }
-    for one in status.dataplanes.as_array().into_iter().flatten() {
-        println!("data plane      {one}");
+    for one in &status.dataplanes {
+        say!("data plane      {} (state {}, {} sessions)", one.node, one.applied_version, one.sessions);
+    }
+    if status.dataplanes.is_empty() {
+        say!("data plane      NONE LINKED");
     }
     Ok(())
 }
@@ -303,7 +306,7 @@ fn keys(arg: &TableArg) -> Result<()> {
     if arg.json {
         return json(&serde_json::json!({"approval": approval, "mask_version": keys.mask.version}));
     }
-    println!("approval (Ed25519)  {approval}");
-    println!("mask key version    {}", keys.mask.version);
+    say!("approval (Ed25519)  {approval}");
+    say!("mask key version    {}", keys.mask.version);
     Ok(())
 }

@@ -18,7 +18,7 @@ pub(crate) async fn run(config: &Config) -> Result<()> {
     let made = keys::make_missing(&config.admin.keys)?;
     Store::open(&config.admin.database).await?;
     for path in made {
-        println!("made {}", path.display());
+        say!("made {}", path.display());
     }
     Ok(())
 }

@@ -3,6 +3,9 @@
 //! Never in the data path: what passes through a session passes through the data plane alone.
 #![forbid(unsafe_code)]
 
+#[macro_use]
+mod output;
+
 mod access;
 mod apply;
 mod cli;

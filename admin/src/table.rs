@@ -3,7 +3,7 @@
 /// Prints a head and rows; nothing at all for no rows but `none`.
 pub(crate) fn print(head: &[&str], rows: &[Vec<String>], none: &str) {
     if rows.is_empty() {
-        println!("{none}");
+        say!("{none}");
         return;
     }
     let rows: Vec<Vec<String>> =
@@ -18,7 +18,7 @@ pub(crate) fn print(head: &[&str], rows: &[Vec<String>], none: &str) {
     for row in std::iter::once(&head).chain(&rows) {
         let cells: Vec<String> =
             row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-        println!("{}", cells.join("  ").trim_end());
+        say!("{}", cells.join("  ").trim_end());
     }
 }
 

@@ -98,7 +98,7 @@ async fn work(args: &UpArgs, bin: &Path, layout: &Layout, children: &mut Childre
     start(layout, bin, children, &sample, initialised, compiled).await?;
     let variables = check(layout, bin, children, &numbers, &sample, &ca).await?;
     let env = layout.environment(&variables)?;
-    println!("ready: source {}", env.display());
+    say!("ready: source {}", env.display());
     let code = match &args.tour {
         None => None,
         Some(script) => Some(tour::run(children, script, &variables).await?),

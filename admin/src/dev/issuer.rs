@@ -109,7 +109,7 @@ async fn keys(State(issuer): State<std::sync::Arc<DevIssuer>>) -> Result<Json<Va
 pub(crate) async fn run(dir: &Path, listen: &str) -> Result<()> {
     let listener = TcpListener::bind(super::loopback(listen)?).await.context("cannot listen")?;
     let (url, serving) = DevIssuer::open(dir)?.serve(listener).await?;
-    println!("{url}");
+    say!("{url}");
     tokio::select! {
         () = serving => {}
         _ = tokio::signal::ctrl_c() => {}

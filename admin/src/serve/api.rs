@@ -81,7 +81,7 @@ pub(crate) struct Status {
     pub connections: usize,
     pub waiting: usize,
     pub issuers: Vec<IssuerStatus>,
-    pub dataplanes: serde_json::Value,
+    pub dataplanes: Vec<LinkStatus>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -94,7 +94,6 @@ async fn status(State(hub): State<Arc<Hub>>, person: Person) -> Result<Json<Stat
     person.needs_view()?;
     let current = hub.current();
     let issuers = current.state.issuers.iter();
-    let linked: Vec<LinkStatus> = hub.linked();
     Ok(Json(Status {
         state_version: current.state.version,
         connections: current.access.connections.len(),
@@ -102,7 +101,7 @@ async fn status(State(hub): State<Arc<Hub>>, person: Person) -> Result<Json<Stat
         issuers: issuers
             .map(|issuer| IssuerStatus { issuer: issuer.issuer.clone(), keys: issuer.jwks.is_some() })
             .collect(),
-        dataplanes: serde_json::to_value(linked).map_err(anyhow::Error::from)?,
+        dataplanes: hub.linked(),
     }))
 }
 

@@ -51,7 +51,7 @@ struct Link {
 }
 
 /// A data plane, as status shows it.
-#[derive(serde::Serialize)]
+#[derive(serde::Serialize, serde::Deserialize)]
 pub(crate) struct LinkStatus {
     pub node: String,
     pub sessions: usize,

@@ -127,7 +127,7 @@ pub(super) fn list(dir: &Path, filter: &SessionFilter, json: bool) -> Result<()>
     let mut sessions = read(dir)?;
     sessions.retain(|session| session.passes(filter));
     if json {
-        println!("{}", serde_json::to_string_pretty(&sessions)?);
+        say!("{}", serde_json::to_string_pretty(&sessions)?);
         return Ok(());
     }
     let row = |one: &Summary| {
@@ -166,7 +166,7 @@ pub(super) fn show(dir: &Path, session: SessionId, json: bool) -> Result<()> {
         bail!("session {session} is not recorded here");
     };
     if json {
-        println!("{}", serde_json::to_string_pretty(&summary)?);
+        say!("{}", serde_json::to_string_pretty(&summary)?);
         return Ok(());
     }
     let optional = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".into());
@@ -198,7 +198,7 @@ pub(super) fn show(dir: &Path, session: SessionId, json: bool) -> Result<()> {
         ),
         ("events", summary.events.to_string()),
     ] {
-        println!("{name:<12} {}", table::plain(&value));
+        say!("{name:<12} {}", table::plain(&value));
     }
     Ok(())
 }

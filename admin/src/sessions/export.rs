@@ -11,17 +11,19 @@ use weir_segment::{Body, Effect, Head, Released, Request, SessionId};
 
 use super::files;
 use super::search::word;
+use crate::output;
 
 pub(super) fn run(dir: &Path, only: Option<SessionId>) -> Result<()> {
     let mut out = BufWriter::new(std::io::stdout().lock());
     files::walk(dir, |head, body| {
         if only.is_none_or(|only| only == head.session) {
-            serde_json::to_writer(&mut out, &event(head, body))?;
-            out.write_all(b"\n")?;
+            let line = format!("{}\n", event(head, body));
+            out.write_all(line.as_bytes()).unwrap_or_else(|error| output::ended(&error));
         }
         Ok(())
     })?;
-    Ok(out.flush()?)
+    out.flush().unwrap_or_else(|error| output::ended(&error));
+    Ok(())
 }
 
 pub(super) fn event(head: &Head, body: &Body<'_>) -> Value {

@@ -82,7 +82,7 @@ impl Transcript {
             b'd' => {
                 self.copied += 1;
                 if self.rows.len() < ROWS {
-                    self.rows.push(vec![shown(body.trim_ascii_end())]);
+                    self.rows.push(vec![copied(body.trim_ascii_end())]);
                 }
             }
             b'G' | b'H' => self.columns.clear(),
@@ -205,6 +205,11 @@ fn shown(value: &[u8]) -> String {
             format!("\\x{hex}{}", if value.len() > VALUE / 2 { "…" } else { "" })
         }
     }
+}
+
+/// A row of COPY. Its tabs part the columns (one inside a value is written `\\t` already), so they stay tabs.
+fn copied(row: &[u8]) -> String {
+    row.split(|byte| *byte == b'\t').map(shown).collect::<Vec<_>>().join("\t")
 }
 
 fn text(body: &[u8]) -> String {

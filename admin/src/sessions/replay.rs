@@ -47,31 +47,31 @@ impl Replay {
             Body::Response(response) => self.response(&response.bytes),
             Body::Upload(upload) => {
                 let text = String::from_utf8_lossy(&upload.bytes);
-                println!("{at}  >> {} bytes of data", upload.original_bytes);
-                println!("{}", indent(&table::plain_lines(text.trim_end())));
+                say!("{at}  >> {} bytes of data", upload.original_bytes);
+                say!("{}", indent(&table::plain_lines(text.trim_end())));
             }
-            Body::Hold(hold) => println!("{at}  -- held as {} by rule {}", hold.hold, hold.rule),
+            Body::Hold(hold) => say!("{at}  -- held as {} by rule {}", hold.hold, hold.rule),
             Body::Release(release) => {
                 let by = release.approvers.join(", ");
                 let by = if by.is_empty() { String::new() } else { format!(" by {by}") };
                 let reason =
                     if release.reason.is_empty() { String::new() } else { format!(": {}", release.reason) };
                 let line = format!("{} {}{by}{reason}", release.hold, released(release.outcome));
-                println!("{at}  -- {}", table::plain(&line));
+                say!("{at}  -- {}", table::plain(&line));
             }
             Body::MaskLedger(ledger) => {
-                println!("{at}  -- masked {}", table::plain(&String::from_utf8_lossy(&ledger.json)));
+                say!("{at}  -- masked {}", table::plain(&String::from_utf8_lossy(&ledger.json)));
             }
             Body::SessionClose(close) => {
                 self.flush();
-                println!("{at}  == session closed: {}", table::plain(&close.reason));
+                say!("{at}  == session closed: {}", table::plain(&close.reason));
             }
-            Body::Gap(gap) => println!("{at}  !! gap in the record: {}", table::plain(&gap.reason)),
+            Body::Gap(gap) => say!("{at}  !! gap in the record: {}", table::plain(&gap.reason)),
             Body::Admin(admin) => {
-                println!("{at}  -- {}", table::plain(&String::from_utf8_lossy(&admin.json)));
+                say!("{at}  -- {}", table::plain(&String::from_utf8_lossy(&admin.json)));
             }
             Body::Mint(mint) => {
-                println!("{at}  -- credential {} {}", mint.credential, table::plain(&mint.id))
+                say!("{at}  -- credential {} {}", mint.credential, table::plain(&mint.id))
             }
             Body::Outcome(_) => {}
         }
@@ -89,9 +89,9 @@ impl Replay {
             open.protocol,
             open.client_address
         );
-        println!("{at}  == {}", table::plain(&line));
+        say!("{at}  == {}", table::plain(&line));
         if let Some(purpose) = &open.purpose {
-            println!("{at}  == purpose: {}", table::plain(purpose));
+            say!("{at}  == purpose: {}", table::plain(purpose));
         }
         self.answers = match &*open.protocol {
             "postgres" => Answers::Postgres(postgres::Transcript::default()),
@@ -103,9 +103,9 @@ impl Replay {
     fn request(&mut self, at: &str, request: &Request<'_>) {
         self.flush();
         let text = String::from_utf8_lossy(&request.text);
-        println!("{at}  > {}", indent_rest(&table::plain_lines(text.trim_end())));
+        say!("{at}  > {}", indent_rest(&table::plain_lines(text.trim_end())));
         if request.bind_count > 0 {
-            println!("{}", indent(&format!("with {}", postgres::binds(request.bind_count, &request.binds))));
+            say!("{}", indent(&format!("with {}", postgres::binds(request.bind_count, &request.binds))));
         }
         let verdict = match request.verdict {
             Verdict::Allow => "allowed",
@@ -117,9 +117,9 @@ impl Replay {
         } else {
             format!(" by rule {}: {}", request.rule, request.message)
         };
-        println!("{at}  -- {verdict}{}", table::plain(&rule));
+        say!("{at}  -- {verdict}{}", table::plain(&rule));
         for noted in request.noted.iter() {
-            println!("{at}  -- noted by rule {}", table::plain(&noted.rule));
+            say!("{at}  -- noted by rule {}", table::plain(&noted.rule));
         }
     }
 
@@ -142,7 +142,7 @@ impl Replay {
             Answers::Postgres(transcript) => print(&transcript.flush()),
             Answers::Unread(0) => {}
             Answers::Unread(count) => {
-                println!("    ({count} bytes of an answer that this program cannot read)");
+                say!("    ({count} bytes of an answer that this program cannot read)");
                 *count = 0;
             }
         }
@@ -151,7 +151,7 @@ impl Replay {
 
 fn print(lines: &[String]) {
     for line in lines {
-        println!("    {line}");
+        say!("    {line}");
     }
 }
 

@@ -52,7 +52,7 @@ pub(super) fn run(dir: &Path, wanted: &str, filter: &SessionFilter, json: bool) 
     })?;
     eprintln!("looked at {looked_at} commands of {} sessions", sessions.len());
     if json {
-        println!("{}", serde_json::to_string_pretty(&hits)?);
+        say!("{}", serde_json::to_string_pretty(&hits)?);
     } else {
         let row = |hit: &Hit| {
             vec![

@@ -33,18 +33,18 @@ pub(super) fn run(dir: &Path, key: &Path, json: bool) -> Result<ExitCode> {
         let report = verifier.segment(files::open(path)?, may_be_open)?;
         let line = Line::new(path, &report);
         if !json {
-            println!("{line}");
+            say!("{line}");
         }
         lines.push(line);
     }
     let bad = lines.iter().filter(|line| line.finding.is_some()).count();
     if json {
-        println!("{}", serde_json::to_string_pretty(&lines)?);
+        say!("{}", serde_json::to_string_pretty(&lines)?);
     } else if bad == 0 {
         let events: u64 = lines.iter().map(|line| line.events).sum();
-        println!("{} segments, {events} events: complete, in order, unaltered", lines.len());
+        say!("{} segments, {events} events: complete, in order, unaltered", lines.len());
     } else {
-        println!("{bad} of {} segments are not as they were written", lines.len());
+        say!("{bad} of {} segments are not as they were written", lines.len());
     }
     Ok(ExitCode::from(u8::from(bad > 0)))
 }
