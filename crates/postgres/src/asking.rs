@@ -159,6 +159,9 @@ impl Session {
         let Some(mut asking) = self.asking.take() else {
             return Err(Error::Contract("a verdict without a question"));
         };
+        if self.skipping {
+            return Ok(self.drop_asked(&asking));
+        }
         if asking.at < asking.also.len() {
             asking.at += 1;
             asking.waiting = false;
@@ -182,6 +185,9 @@ impl Session {
         let Some(asking) = self.asking.take() else {
             return Err(Error::Contract("a verdict without a question"));
         };
+        if self.skipping {
+            return Ok(self.drop_asked(&asking));
+        }
         let len = if asking.parked { 0 } else { self.asked.len() };
         self.forget_asked();
         // A function call has no text of its own, so no syntax error either.
@@ -194,6 +200,12 @@ impl Session {
         let Some(asking) = &mut self.asking else {
             return Err(Error::Contract("a verdict without a question"));
         };
+        if self.skipping {
+            let action = Action::Discard { len: if asking.parked { 0 } else { self.asked.len() } };
+            self.asking = None;
+            self.forget_asked();
+            return Ok(action);
+        }
         if matches!(asking.what, What::Execute { .. }) {
             // Its bind values are gone, and an approval covers them.
             let denial = Denial {
@@ -211,6 +223,13 @@ impl Session {
         }
         refusal::held(&mut out.client, hold);
         Ok(Action::Discard { len })
+    }
+
+    /// While it was asked about, something before it failed: the upstream skips it, and the client expects no answer.
+    fn drop_asked(&mut self, asking: &Asking) -> Action {
+        let len = if asking.parked { 0 } else { self.asked.len() };
+        self.forget_asked();
+        Action::Discard { len }
     }
 
     fn forget_asked(&mut self) {

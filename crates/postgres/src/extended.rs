@@ -122,7 +122,13 @@ impl Session {
             b"" => "unnamed prepared statement does not exist".to_owned(),
             name => format!("prepared statement \"{}\" does not exist", String::from_utf8_lossy(name)),
         };
-        self.refuse_text(simple, out, *b"26000", &text);
+        // For an EXECUTE the server looks at the transaction before it looks at the name.
+        let (code, text) = if simple && self.status == b'E' && self.queue.is_empty() {
+            (*b"25P02", "current transaction is aborted, commands ignored until end of transaction block")
+        } else {
+            (*b"26000", text.as_str())
+        };
+        self.refuse_text(simple, out, code, text);
         Flow::Next(Next::Act(Action::Discard { len: total }))
     }
 

@@ -405,19 +405,19 @@ impl Session {
             return Err(Error::UpstreamMalformed("ReadyForQuery"));
         };
         match self.queue.pop_front() {
+            // What it said of a COPY's columns is still to be used.
+            Some(Expected::Own(Own::Sync)) => {}
             Some(
                 Expected::Function
-                | Expected::Own(Own::Sync)
                 | Expected::Poison { simple: true, .. }
                 | Expected::Query { .. }
                 | Expected::Sync,
-            ) => {}
+            ) => self.own_error.clear(),
             _ => return Err(Error::UpstreamState("ReadyForQuery")),
         }
         self.status = *status;
         self.nudged = false;
         self.rows = Rows::Unknown;
-        self.own_error.clear();
         if *status == b'I' {
             // Portals do not outlive their transaction.
             self.portals.all_closed(true);

@@ -148,6 +148,10 @@ impl Upstream {
 
     fn bind(&mut self, portal: String, statement: &str) -> Result<Vec<u8>, Vec<u8>> {
         let text = self.statements.get(statement).cloned().ok_or_else(|| error("26000", "no statement"))?;
+        // The server would find out when it runs; the gateway asks what it runs before it binds.
+        if text.strip_prefix("execute ").is_some_and(|name| !self.statements.contains_key(name)) {
+            return Err(error("26000", "no statement"));
+        }
         if self.denies_bind.is_some_and(|word| text.contains(word)) {
             return Err(error("42501", "denied"));
         }
@@ -163,15 +167,18 @@ impl Upstream {
     }
 
     fn describe(&mut self, kind: u8, name: &str) -> Result<Vec<u8>, Vec<u8>> {
-        if *self.status() == b'E' {
-            return Err(error("25P02", "aborted"));
-        }
+        let aborted = *self.status() == b'E';
         let found = if kind == b'S' { self.statements.get(name) } else { self.portals.get(name) };
         let text = found
             .cloned()
             .ok_or_else(|| error(if kind == b'S' { "26000" } else { "34000" }, "nothing there"))?;
         let mut out = if kind == b'S' { message(b't', &[0, 0]) } else { Vec::new() };
-        out.extend(columns(&text).unwrap_or_else(|| message(b'n', b"")));
+        let text = text.strip_prefix("execute ").and_then(|name| self.statements.get(name)).unwrap_or(&text);
+        let columns = columns(text);
+        if aborted && columns.is_some() {
+            return Err(error("25P02", "aborted"));
+        }
+        out.extend(columns.unwrap_or_else(|| message(b'n', b"")));
         Ok(out)
     }
 
@@ -179,10 +186,8 @@ impl Upstream {
         if text.is_empty() {
             return message(b'I', b"");
         }
-        let denied = self.check(text, self.denies).and_then(|()| match self.denies_bind {
-            Some(word) if text.contains(word) => Err(error("42501", "denied")),
-            _ => Ok(()),
-        });
+        let held = self.denies_bind.is_some_and(|word| text.contains(word));
+        let denied = if held { Err(error("42501", "denied")) } else { self.check(text, self.denies) };
         match denied.and_then(|()| self.run(text, true)) {
             Ok(out) => {
                 if out.first() == Some(&b'G') {
