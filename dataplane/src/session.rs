@@ -194,9 +194,11 @@ impl<M: Machine + 'static> Session<M> {
     }
 
     fn may_read(&mut self, from: Side) -> bool {
-        // What a machine leaves unread while it waits (a hold, a login) is bounded as a queue is.
+        // What a machine leaves unread while it waits (a hold, a login) is bounded as a queue is; anywhere else it may
+        // wait for the rest of one message, behind which a pipelining client must not fill memory.
         let limits = &self.worker.shared.config.limits;
-        let bound = if self.login.is_some() || self.desk.holds() { limits.queue_bytes } else { usize::MAX };
+        let waits = self.login.is_some() || self.desk.holds();
+        let bound = if waits { limits.queue_bytes } else { limits.message_bytes.saturating_add(limits.queue_bytes) };
         let login = self.login.is_some() && from == Side::Client;
         let peer = self.peer(from);
         let open = peer.socket.is_some() && !peer.ended && !peer.stalled && peer.unread.len() <= bound;

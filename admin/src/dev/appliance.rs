@@ -109,10 +109,10 @@ async fn work(args: &UpArgs, bin: &Path, layout: &Layout, children: &mut Childre
     }
 }
 
-/// Until the caller drops it, or a child ends.
+/// Until the caller drops it.
 async fn stay(children: &mut Children) -> Result<ExitCode> {
     loop {
-        children.check()?;
+        children.revive()?;
         tokio::time::sleep(std::time::Duration::from_millis(200)).await;
     }
 }

@@ -42,6 +42,8 @@ struct Running {
     name: &'static str,
     child: Child,
     end: End,
+    /// How to start it again, where it is ours to start again.
+    command: Option<Command>,
 }
 
 /// In the order they were started.
@@ -86,14 +88,14 @@ impl Children {
         let log = log.with_context(|| format!("cannot write {}", path.display()))?;
         command.stdout(log.try_clone()?).stderr(log);
         let child = command.spawn().with_context(|| format!("cannot start {name}"))?;
-        self.running.push(Running { name, child, end });
+        self.running.push(Running { name, child, end, command: Some(command) });
         Ok(())
     }
 
     /// Starts one that prints where this process prints, and that may end by itself.
     pub(super) fn attach(&mut self, name: &'static str, mut command: Command) -> Result<()> {
         let child = command.spawn().with_context(|| format!("cannot start {name}"))?;
-        self.running.push(Running { name, child, end: End::Terminate });
+        self.running.push(Running { name, child, end: End::Terminate, command: None });
         Ok(())
     }
 
@@ -129,6 +131,21 @@ impl Children {
             self.log(name).display(),
             last.join("\n")
         ))
+    }
+
+    /// Starts again what has ended, as the service manager of an installed appliance would.
+    ///
+    /// # Errors
+    /// A child cannot be looked at or started.
+    pub(super) fn revive(&mut self) -> Result<()> {
+        for one in &mut self.running {
+            let Some(status) = one.child.try_wait()? else { continue };
+            if let Some(command) = &mut one.command {
+                eprintln!("weir-admin: {} ended ({status}) and is started again", one.name);
+                one.child = command.spawn().with_context(|| format!("cannot start {} again", one.name))?;
+            }
+        }
+        Ok(())
     }
 
     /// Ends all in the reverse order of their start, each before the next.

@@ -242,8 +242,9 @@ impl NamePattern {
             }
     }
 
+    /// `*` as a name stands for everything of a schema (`DROP SCHEMA`), whatever is in it.
     fn fits(&self, name: &Name) -> bool {
-        glob::matches(&self.name, &name.name)
+        (name.name == "*" || glob::matches(&self.name, &name.name))
             && match (&self.schema, &name.schema) {
                 (Some(pattern), Some(schema)) => glob::matches(pattern, schema),
                 (None, _) | (_, None) => true,
