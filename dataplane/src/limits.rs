@@ -6,7 +6,7 @@
 //! | `connections_per_identity` | 500 | sessions a node | the login is refused |
 //! | `startup_packet_bytes` | 10000 | bytes | the connection is closed |
 //! | `token_bytes` | 16384 | bytes | the login is refused |
-//! | `message_bytes` | 16777216 | bytes a message that must be held whole | the session ends |
+//! | `message_bytes` | 8388608 | bytes a message that must be held whole | the session ends |
 //! | `statement_bytes` | 1048576 | bytes | the statement is denied |
 //! | `queue_bytes` | 262144 | bytes waiting for one peer | the other side is not read until it drains |
 //! | `holds` | 1000 | held commands a node | the command is denied |
@@ -55,7 +55,7 @@ impl Default for Limits {
             connections_per_identity: 500,
             startup_packet_bytes: 10_000,
             token_bytes: 16 << 10,
-            message_bytes: 16 << 20,
+            message_bytes: 8 << 20,
             statement_bytes: 1 << 20,
             queue_bytes: 256 << 10,
             holds: 1_000,
@@ -67,5 +67,28 @@ impl Default for Limits {
             token_cache: 10_000,
             cancel_rate: 20,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    /// Every row of the table at the head of this file, by its key, with the default it states.
+    #[test]
+    fn the_table_names_every_limit() {
+        let source = include_str!("limits.rs");
+        let rows: Vec<&str> = source
+            .lines()
+            .filter_map(|line| line.strip_prefix("//! | `")?.split('`').next())
+            .filter(|key| !key.starts_with('['))
+            .collect();
+        let fields: Vec<&str> = source
+            .split("pub(crate) struct Limits {")
+            .nth(1)
+            .and_then(|rest| rest.split('}').next())
+            .into_iter()
+            .flat_map(str::lines)
+            .filter_map(|line| line.trim().strip_prefix("pub ")?.split(':').next())
+            .collect();
+        assert_eq!(rows, fields);
     }
 }

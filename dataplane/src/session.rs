@@ -198,7 +198,8 @@ impl<M: Machine + 'static> Session<M> {
         // wait for the rest of one message, behind which a pipelining client must not fill memory.
         let limits = &self.worker.shared.config.limits;
         let waits = self.login.is_some() || self.desk.holds();
-        let bound = if waits { limits.queue_bytes } else { limits.message_bytes.saturating_add(limits.queue_bytes) };
+        let bound =
+            if waits { limits.queue_bytes } else { limits.message_bytes.saturating_add(limits.queue_bytes) };
         let login = self.login.is_some() && from == Side::Client;
         let peer = self.peer(from);
         let open = peer.socket.is_some() && !peer.ended && !peer.stalled && peer.unread.len() <= bound;

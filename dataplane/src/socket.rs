@@ -187,7 +187,7 @@ impl Socket {
         }
         let mut taken = 0;
         for chunk in plain.chunks(MAX_SEAL_BYTES) {
-            let length = tls.seal(chunk, &mut wire.sealed).map_err(io::Error::other)?;
+            let length = tls.seal(&mut self.cut, chunk, &mut wire.sealed).map_err(io::Error::other)?;
             taken += chunk.len();
             let sealed = wire.sealed.get(..length).unwrap_or_default();
             let sent = self.io.try_send(sealed)?;
@@ -250,7 +250,7 @@ impl Socket {
         if let Some(tls) = &mut self.tls
             && self.owed.is_empty()
         {
-            let length = tls.close(&mut wire.sealed);
+            let length = tls.close(&mut self.cut, &mut wire.sealed);
             let _ = self.io.try_send(wire.sealed.get(..length).unwrap_or_default());
         }
         self.io.finish();

@@ -190,47 +190,47 @@ impl Tls {
         let mut used = 0;
         loop {
             let rest = wire.get_mut(used..).unwrap_or_default();
-            let (discard, turn) = match &mut self.0 {
+            let (discard, taken) = match &mut self.0 {
                 Side::Client(client) => turn(client.process_tls_records(rest), plain, reply),
                 Side::Server(server) => turn(server.process_tls_records(rest), plain, reply),
             };
             used += discard;
-            match turn {
+            match taken {
                 Ok(Turn::Again) => {}
                 Ok(Turn::Done(progress)) => return Ok((used, progress)),
                 Err(error) => {
-                    self.alert(reply);
+                    // One alert is left to encode.
+                    let rest = wire.get_mut(used..).unwrap_or_default();
+                    let mut none = Vec::new();
+                    let _ = match &mut self.0 {
+                        Side::Client(client) => turn(client.process_tls_records(rest), &mut none, reply),
+                        Side::Server(server) => turn(server.process_tls_records(rest), &mut none, reply),
+                    };
                     return Err(error);
                 }
             }
         }
     }
 
-    /// After an error rustls leaves one alert to encode.
-    fn alert(&mut self, reply: &mut Vec<u8>) {
-        let mut none = Vec::new();
-        let _ = match &mut self.0 {
-            Side::Client(client) => turn(client.process_tls_records(&mut []), &mut none, reply),
-            Side::Server(server) => turn(server.process_tls_records(&mut []), &mut none, reply),
-        };
-    }
-
     /// Seals at most `MAX_SEAL_BYTES` of `plain` into `out`, which has `SEALED_BYTES`. The answer is the sealed length.
+    /// `cut` is what `open` left of the peer's bytes: rustls keeps places in it.
     ///
     /// # Errors
     /// The gateway's: not established, or no room.
-    pub(crate) fn seal(&mut self, plain: &[u8], out: &mut [u8]) -> Result<usize, Error> {
-        match &mut self.0 {
-            Side::Client(client) => seal(client.process_tls_records(&mut []), plain, out),
-            Side::Server(server) => seal(server.process_tls_records(&mut []), plain, out),
-        }
+    pub(crate) fn seal(&mut self, cut: &mut Vec<u8>, plain: &[u8], out: &mut [u8]) -> Result<usize, Error> {
+        let (discard, length) = match &mut self.0 {
+            Side::Client(client) => seal(client.process_tls_records(cut), plain, out),
+            Side::Server(server) => seal(server.process_tls_records(cut), plain, out),
+        };
+        cut.drain(..discard.min(cut.len()));
+        length
     }
 
     /// The last words on this connection, as sealed bytes; none where the handshake never ended.
-    pub(crate) fn close(&mut self, out: &mut [u8]) -> usize {
+    pub(crate) fn close(&mut self, cut: &mut [u8], out: &mut [u8]) -> usize {
         match &mut self.0 {
-            Side::Client(client) => close(client.process_tls_records(&mut []), out),
-            Side::Server(server) => close(server.process_tls_records(&mut []), out),
+            Side::Client(client) => close(client.process_tls_records(cut), out),
+            Side::Server(server) => close(server.process_tls_records(cut), out),
         }
     }
 }
@@ -291,12 +291,21 @@ fn encode<D>(data: &mut rustls::unbuffered::EncodeTlsData<'_, D>, reply: &mut Ve
     }
 }
 
-fn seal<D>(status: UnbufferedStatus<'_, '_, D>, plain: &[u8], out: &mut [u8]) -> Result<usize, Error> {
-    // Nothing is written before the handshake is done, nor after a close.
-    let ConnectionState::WriteTraffic(mut traffic) = status.state? else {
-        return Err(Error::Protocol(rustls::Error::HandshakeNotComplete));
+fn seal<D>(
+    status: UnbufferedStatus<'_, '_, D>,
+    plain: &[u8],
+    out: &mut [u8],
+) -> (usize, Result<usize, Error>) {
+    let UnbufferedStatus { discard, state } = status;
+    let length = match state {
+        Ok(ConnectionState::WriteTraffic(mut traffic)) => {
+            traffic.encrypt(plain, out).map_err(|_| Error::NoRoom)
+        }
+        // Nothing is written before the handshake is done, nor after a close.
+        Ok(_) => Err(Error::Protocol(rustls::Error::HandshakeNotComplete)),
+        Err(error) => Err(error.into()),
     };
-    traffic.encrypt(plain, out).map_err(|_| Error::NoRoom)
+    (discard, length)
 }
 
 fn close<D>(status: UnbufferedStatus<'_, '_, D>, out: &mut [u8]) -> usize {
@@ -348,4 +357,149 @@ fn element(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
         (length, rest)
     };
     rest.split_at_checked(length)
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertifiedKey, generate_simple_self_signed};
+
+    use super::*;
+
+    struct Files {
+        _folder: tempfile::TempDir,
+        cert: PathBuf,
+        key: PathBuf,
+        pem: String,
+    }
+
+    fn files(name: &str) -> Files {
+        let CertifiedKey { cert, signing_key } = generate_simple_self_signed([name.to_owned()]).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let files = Files {
+            cert: folder.path().join("cert.pem"),
+            key: folder.path().join("key.pem"),
+            pem: cert.pem(),
+            _folder: folder,
+        };
+        std::fs::write(&files.cert, cert.pem()).unwrap();
+        std::fs::write(&files.key, signing_key.serialize_pem()).unwrap();
+        files
+    }
+
+    fn pair(files: &Files, name: &str) -> (Tls, Tls) {
+        let certificate = Certificate::load(&files.cert, &files.key).unwrap();
+        let server = Tls::server(server_config(certificate, &[POSTGRES_ALPN]).unwrap()).unwrap();
+        let name = ServerName::try_from(name.to_owned()).unwrap();
+        (server, Tls::client(client_config(&files.pem).unwrap(), name).unwrap())
+    }
+
+    /// Feeds `wire` to one end in pieces of `piece` bytes; the answer is its plaintext and what it replies.
+    fn feed(end: &mut Tls, wire: &[u8], piece: usize) -> Result<(Vec<u8>, Vec<u8>), Error> {
+        let (mut plain, mut reply, mut kept) = (Vec::new(), Vec::new(), Vec::new());
+        for piece in wire.chunks(piece) {
+            kept.extend_from_slice(piece);
+            let (used, _) = end.open(&mut kept, &mut plain, &mut reply)?;
+            kept.drain(..used);
+        }
+        Ok((plain, reply))
+    }
+
+    fn shake_hands(server: &mut Tls, client: &mut Tls, piece: usize) -> Result<(), Error> {
+        let mut to_server = Vec::new();
+        client.open(&mut [], &mut Vec::new(), &mut to_server)?;
+        for _ in 0..4 {
+            let (_, to_client) = feed(server, &to_server, piece)?;
+            to_server = feed(client, &to_client, piece)?.1;
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_sealed_opens_the_same_in_any_cut() {
+        let files = files("gateway.test");
+        for piece in [1, 7, 4096, usize::MAX] {
+            let (mut server, mut client) = pair(&files, "gateway.test");
+            shake_hands(&mut server, &mut client, piece).unwrap();
+            let message: Vec<u8> = (0..100_000u32).map(|n| n as u8).collect();
+            let mut wire = Vec::new();
+            let mut sealed = vec![0; SEALED_BYTES];
+            for chunk in message.chunks(MAX_SEAL_BYTES) {
+                let length = client.seal(&mut Vec::new(), chunk, &mut sealed).unwrap();
+                wire.extend_from_slice(&sealed[..length]);
+            }
+            let (plain, _) = feed(&mut server, &wire, piece.max(64)).unwrap();
+            assert!(plain == message, "pieces of {piece}");
+        }
+    }
+
+    #[test]
+    fn a_server_of_another_name_or_root_is_refused() {
+        let files = files("gateway.test");
+        let (mut server, mut client) = pair(&files, "other.test");
+        assert!(shake_hands(&mut server, &mut client, usize::MAX).is_err());
+        let (mut server, _) = pair(&files, "gateway.test");
+        let (_, mut client) = pair(&self::files("gateway.test"), "gateway.test");
+        assert!(shake_hands(&mut server, &mut client, usize::MAX).is_err());
+    }
+
+    #[test]
+    fn the_channel_binding_is_the_hash_of_the_upstreams_certificate() {
+        let files = files("gateway.test");
+        let (mut server, mut client) = pair(&files, "gateway.test");
+        shake_hands(&mut server, &mut client, usize::MAX).unwrap();
+        let der = CertificateDer::from_pem_slice(files.pem.as_bytes()).unwrap();
+        let expected = digest::digest(&digest::SHA256, &der).as_ref().to_vec();
+        assert_eq!(client.server_end_point(), Some(expected));
+        assert_eq!(server.server_end_point(), None);
+    }
+
+    #[test]
+    fn a_reloaded_certificate_serves_new_handshakes_and_a_broken_one_changes_nothing() {
+        let (old, new) = (files("gateway.test"), files("gateway.test"));
+        let certificate = Certificate::load(&old.cert, &old.key).unwrap();
+        let config = server_config(Arc::clone(&certificate), &[]).unwrap();
+        let accepted_by = |roots: &Files| {
+            let mut server = Tls::server(Arc::clone(&config)).unwrap();
+            let name = ServerName::try_from("gateway.test").unwrap();
+            let mut client = Tls::client(client_config(&roots.pem).unwrap(), name).unwrap();
+            shake_hands(&mut server, &mut client, usize::MAX).is_ok()
+        };
+        assert!(accepted_by(&old) && !accepted_by(&new));
+        std::fs::copy(&new.cert, &old.cert).unwrap();
+        assert!(certificate.reload().is_err(), "a key that is not the certificate's");
+        assert!(accepted_by(&old) && !accepted_by(&new));
+        std::fs::copy(&new.key, &old.key).unwrap();
+        certificate.reload().unwrap();
+        assert!(!accepted_by(&old) && accepted_by(&new));
+    }
+
+    /// Every prefix of a client's bytes, then an answer of the server's: no place that rustls kept may be lost.
+    #[test]
+    fn sealing_between_two_halves_of_a_record_disturbs_nothing() {
+        let files = files("gateway.test");
+        let (mut server, mut client) = pair(&files, "gateway.test");
+        shake_hands(&mut server, &mut client, usize::MAX).unwrap();
+        let mut sealed = vec![0; SEALED_BYTES];
+        let length = client.seal(&mut Vec::new(), b"select 1", &mut sealed).unwrap();
+        let wire = sealed[..length].to_vec();
+        let (mut cut, mut plain) = (Vec::new(), Vec::new());
+        for byte in wire {
+            cut.push(byte);
+            let (used, _) = server.open(&mut cut, &mut plain, &mut Vec::new()).unwrap();
+            cut.drain(..used);
+            let mut answer = vec![0; SEALED_BYTES];
+            let length = server.seal(&mut cut, b"x", &mut answer).unwrap();
+            assert_eq!(feed(&mut client, &answer[..length], usize::MAX).unwrap().0, b"x");
+        }
+        assert_eq!(plain, b"select 1");
+    }
+
+    #[test]
+    fn garbage_is_answered_with_an_alert() {
+        let (mut server, _) = pair(&files("gateway.test"), "gateway.test");
+        let mut reply = Vec::new();
+        let mut garbage = b"\x16\x03\x01\x00\x04\x01\x00\x00\x00".to_vec();
+        assert!(server.open(&mut garbage, &mut Vec::new(), &mut reply).is_err());
+        assert_eq!(reply.first(), Some(&0x15));
+    }
 }

@@ -90,3 +90,73 @@ fn hash(token: &[u8]) -> Hash {
     }
     hash
 }
+
+#[cfg(test)]
+mod tests {
+    use weir_control::{Issuer, MaskKey, State};
+
+    use super::*;
+
+    fn standing() -> Standing {
+        let issuer = Issuer {
+            issuer: "https://i".into(),
+            audiences: vec!["weir".into()],
+            algorithms: vec!["ES256".into()],
+            jwks: None,
+            conditions: Vec::new(),
+            groups_claim: "groups".into(),
+            run_claim: None,
+            purpose_claim: None,
+            kept_claims: Vec::new(),
+        };
+        let state = State {
+            version: 1,
+            issuers: vec![issuer],
+            connections: Vec::new(),
+            grants: Vec::new(),
+            revocations: Vec::new(),
+            mask_key: MaskKey { version: 1, key: "00".repeat(32) },
+            approval_keys: Vec::new(),
+        };
+        Standing::new(&state).unwrap()
+    }
+
+    fn verified(expires_s: u64) -> Verified {
+        let identity = Identity {
+            issuer: "https://i".into(),
+            subject: "s".into(),
+            groups: Vec::new(),
+            claims: Vec::new(),
+            token_id: None,
+            run: None,
+            purpose: None,
+            expires: Timestamp::from_unix_seconds(expires_s),
+        };
+        Verified { identity, issued: None }
+    }
+
+    #[test]
+    fn a_known_token_is_taken_until_it_expires_and_an_unknown_one_is_verified() {
+        let standing = standing();
+        let mut cache = TokenCache::new(2);
+        cache.keep(hash(b"known"), verified(10));
+        assert!(cache.prove(&standing, b"known", Timestamp::from_unix_seconds(9)).is_ok());
+        let late = cache.prove(&standing, b"known", Timestamp::from_unix_seconds(10));
+        assert!(matches!(late, Err(Rejection::Refused(Refusal::Expired))));
+        let unknown = cache.prove(&standing, b"unknown", Timestamp::from_unix_seconds(9));
+        assert!(matches!(unknown, Err(Rejection::Refused(Refusal::Malformed(_)))));
+    }
+
+    #[test]
+    fn the_cache_forgets_the_oldest_and_on_demand_everything() {
+        let standing = standing();
+        let mut cache = TokenCache::new(2);
+        for token in [b"a", b"b", b"c"] {
+            cache.keep(hash(token), verified(10));
+        }
+        let mut is_known = |token: &[u8]| cache.prove(&standing, token, Timestamp::default()).is_ok();
+        assert_eq!((is_known(b"a"), is_known(b"b"), is_known(b"c")), (false, true, true));
+        cache.clear();
+        assert!(cache.prove(&standing, b"c", Timestamp::default()).is_err());
+    }
+}

@@ -104,8 +104,7 @@ fn begin(worker: &Rc<Worker>) -> (UnixStream, UnixStream) {
     let live = worker.roll.enter("test".into(), Now::read(), 60_000, &worker.random).unwrap();
     let protocol = weir_control::Protocol::Postgres;
     let (near_client, near_upstream) = (io(near_client), io(near_upstream));
-    let mut session =
-        Session::new(Rc::clone(worker), live, Lines, near_client, Vec::new(), protocol, None);
+    let mut session = Session::new(Rc::clone(worker), live, Lines, near_client, Vec::new(), protocol, None);
     session.upstream = Peer::new(Some(near_upstream));
     spawn_guarded(worker, session.run());
     (client, upstream)
