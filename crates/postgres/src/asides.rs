@@ -151,7 +151,7 @@ fn without_quoted(text: &[u8]) -> Vec<u8> {
         return text.to_vec();
     };
     let before = text.get(..=first).unwrap_or_default();
-    [before, b"***", text.get(last.max(first + 1)..).unwrap_or(b"\"")].concat()
+    [before, b"***\"", text.get(last + 1..).unwrap_or_default()].concat()
 }
 
 #[cfg(test)]

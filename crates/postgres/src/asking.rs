@@ -233,7 +233,7 @@ impl Session {
     }
 
     fn forget_asked(&mut self) {
-        const KEPT_BYTES: usize = 16 * 1024;
+        const KEPT_BYTES: usize = 1024;
         self.asked.clear();
         self.asked.shrink_to(KEPT_BYTES);
     }

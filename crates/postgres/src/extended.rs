@@ -201,11 +201,10 @@ impl Session {
         let slot = self.portals.find(name);
         let candidates = || slot.into_iter().flat_map(|slot| self.portals.candidates(slot, self.group)).rev();
         if candidates().all(|portal| portal.obligations.generation == self.generation) {
-            return Ok(match self.send_execute(slot, name, alone, out) {
-                // Refused: it goes no further.
-                Flow::Next(_) => Flow::Next(Next::Act(Action::Discard { len: total })),
-                flow => flow,
-            });
+            let flow = self.send_execute(slot, name, alone, out);
+            // Refused: it goes no further.
+            let refused = matches!(flow, Flow::Next(_));
+            return Ok(if refused { Flow::Next(Next::Act(Action::Discard { len: total })) } else { flow });
         }
         if !alone {
             return Ok(Flow::Wait);

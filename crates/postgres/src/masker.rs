@@ -47,6 +47,8 @@ pub(crate) struct Masker {
     number: String,
     field: Vec<u8>,
     value: BytesMut,
+    /// Bytes of the largest batch since the last trim.
+    held: usize,
 }
 
 const MALFORMED: Error = Error::Unmaskable("a row is not what was described");
@@ -55,6 +57,15 @@ impl Masker {
     /// Begins an answer whose layout is resolved.
     pub(crate) fn begin(&mut self, plan: &MaskPlan) {
         self.ledger.begin(plan, &self.layout.columns);
+    }
+
+    /// Gives back what a large answer made it hold: an idle session keeps little.
+    pub(crate) fn trim(&mut self) {
+        const KEPT_BYTES: usize = 2 * 1024;
+        if self.held > KEPT_BYTES {
+            let Self { layout, ledger, .. } = std::mem::take(self);
+            *self = Self { layout, ledger, ..Self::default() };
+        }
     }
 
     /// Masks the complete `tag` messages at the front of `input`, of which there is at least one.
@@ -68,6 +79,7 @@ impl Masker {
         out: &mut BytesMut,
     ) -> Result<Batch, Error> {
         let (len, header_first) = self.collect(format, tag, input)?;
+        self.held = self.held.max(self.cells.bytes()).max(len);
         let Self { layout, ledger, finder, cells, spans, field, value, .. } = self;
         let found = finder.find_cells(plan, cells).map_err(|_| Error::Unmaskable("scan failed"))?;
         if found.is_empty() && !layout.columns.any() {

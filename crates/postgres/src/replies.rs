@@ -423,10 +423,22 @@ impl Session {
             self.portals.all_closed(true);
         }
         if self.queue.is_empty() && self.asking.is_none() {
-            self.statements.sweep();
-            self.portals.sweep();
+            self.go_idle();
         }
         Ok(())
+    }
+
+    /// Nothing is under way: gives up what only a busy session needs.
+    fn go_idle(&mut self) {
+        const QUEUED: usize = 32;
+        const SCRATCH_BYTES: usize = 1024;
+        self.statements.sweep();
+        self.portals.sweep();
+        self.masker.trim();
+        self.queue.shrink_to(QUEUED);
+        if self.scratch.capacity() > SCRATCH_BYTES {
+            self.scratch = bytes::BytesMut::new();
+        }
     }
 
     fn error_response(&mut self, whole: &[u8], body: &[u8], out: &mut Outbox) -> Result<Fate, Error> {

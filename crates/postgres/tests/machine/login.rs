@@ -131,7 +131,7 @@ fn every_cut_of_a_login_ends_the_same() {
                 match action {
                     Step::Act(Action::Discard { len }) => drop(held.drain(..len)),
                     Step::Act(Action::Forward { len }) => client.extend(held.drain(..len)),
-                    _ => break,
+                    Step::Act(_) | Step::Decide { .. } | Step::Identify(_) => break,
                 }
             }
         }
@@ -193,7 +193,7 @@ fn each_credential_answers_its_own_method_only() {
     for (secret, binding, asked, expected) in [
         (plain(), tls(), authentication(3, b""), sent(b"secret\0")),
         (plain(), None, authentication(3, b""), Err(Error::StaleCredential)),
-        (md5(), None, authentication(5, b"\x01\x02\x03\x04"), sent(b"md5bb84d95ee5b36f3a8efcb0de92cbf45c\0")),
+        (md5(), None, authentication(5, b"\x01\x02\x03\x04"), sent(b"md5c8fdf738c8b6996a93dc0b1355c7239a\0")),
         (md5(), None, authentication(3, b""), Err(Error::StaleCredential)),
         (scram(), None, authentication(3, b""), Err(Error::StaleCredential)),
         (scram(), None, authentication(0, b""), Err(Error::StaleCredential)),
@@ -210,16 +210,7 @@ fn each_credential_answers_its_own_method_only() {
         let mut out = Outbox::default();
         let answer =
             feed(&mut machine, Side::Upstream, &asked, &mut out).map(|_| out.upstream.split().to_vec());
-        match (answer, expected) {
-            (Ok(answer), Ok(expected)) if answer.starts_with(b"p\0\0\0(md5") => {
-                // The salt was 1, 2, 3, 4; checked by the server's own formula.
-                let inner = md5_secret("secret", "gateway");
-                let outer = [&inner[..], &[1, 2, 3, 4]].concat();
-                assert_eq!(outer.len(), 36);
-                assert_eq!(answer.len(), expected.len());
-            }
-            (answer, expected) => assert_eq!(answer, expected, "{case}"),
-        }
+        assert_eq!(answer, expected, "{case}");
     }
 }
 
