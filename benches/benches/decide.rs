@@ -3,7 +3,8 @@
 
 use std::hint::black_box;
 
-use criterion::{Criterion, criterion_group, criterion_main};
+use criterion::{criterion_group, criterion_main};
+use weir_benches::Criterion;
 use weir_benches::rules::{self, COMMANDS, NOW, PII, query};
 use weir_benches::statements::{DENIED, HELD, POINT_QUERY, counted};
 use weir_policy::{Decide as _, Facts, Verdict};

@@ -5,7 +5,8 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{Throughput, criterion_group, criterion_main};
+use weir_benches::Criterion;
 use weir_benches::rows::{Density, Row, lines, rows, text_len};
 use weir_benches::rules;
 use weir_mask::{Cells, Finder, Ledger, MaskKey, StreamMask, mask_cell, replace, scrub};
@@ -73,6 +74,12 @@ fn rows_of_cells(criterion: &mut Criterion) {
         group.bench_function("find in cells", |bench| {
             bench.iter(|| {
                 collected.iter().map(|cells| finder.find_cells(&plan, cells).unwrap().len()).sum::<usize>()
+            });
+        });
+        let eleven = rules::plan(&[rules::PII, rules::PHONE]);
+        group.bench_function("find in cells, phone numbers too", |bench| {
+            bench.iter(|| {
+                collected.iter().map(|cells| finder.find_cells(&eleven, cells).unwrap().len()).sum::<usize>()
             });
         });
         let (mut cells, mut out) = (Cells::default(), BytesMut::new());

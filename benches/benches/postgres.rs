@@ -2,7 +2,8 @@
 
 use std::hint::black_box;
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{Throughput, criterion_group, criterion_main};
+use weir_benches::Criterion;
 use weir_benches::rows::{Density, rows};
 use weir_benches::rules::{COLUMNS, COMMANDS, PII};
 use weir_benches::session::Session;

@@ -3,8 +3,9 @@
 
 use std::hint::black_box;
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{Throughput, criterion_group, criterion_main};
 use ring::rand::SystemRandom;
+use weir_benches::Criterion;
 use weir_benches::statements::POINT_QUERY;
 use weir_segment::{
     Batch, Body, Builder, Carry, Digest, Direction, Event, Header, Request, Response, RingId, Sequence,
