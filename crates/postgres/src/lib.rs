@@ -7,6 +7,7 @@
 //! It parses no SQL (a [`FactsSource`] does), decides nothing (the driver does), and verifies no token.
 #![forbid(unsafe_code)]
 
+mod answers;
 mod asides;
 mod asking;
 mod client;

@@ -9,11 +9,7 @@ use weir_wire::{Action, NoteKind, Outbox};
 
 use crate::Error;
 use crate::codec::{Fields, body, header};
-use crate::copy_shape::CopyShape;
 use crate::expected::{Expected, Own};
-use crate::extended::keeps_columns;
-use crate::layout::Formats;
-use crate::masker::{Batch, Format};
 use crate::session::{Copying, Rows, Session, note_error};
 use crate::upload::Upload;
 
@@ -158,122 +154,6 @@ impl Session {
         }
     }
 
-    /// RowDescription, or NoData as a description of no columns.
-    fn row_description(&mut self, body: &[u8]) -> Result<(), Error> {
-        const MALFORMED: Error = Error::UpstreamMalformed("RowDescription");
-        let masks = self.plan().is_some();
-        match self.queue.front() {
-            Some(Expected::Query { obligations, .. }) => {
-                self.rows = Rows::Clear;
-                if let Some(plan) = obligations.mask.clone() {
-                    if !self.masker.layout.resolve(&plan, body, Formats::Described) {
-                        return Err(MALFORMED);
-                    }
-                    self.begin_rows(&plan);
-                }
-                return Ok(());
-            }
-            Some(Expected::DescribeStatement(slot)) => {
-                if let Some(statement) = slot.and_then(|slot| self.statements.live(slot)).filter(|_| masks) {
-                    keep(&mut statement.columns.borrow_mut(), body);
-                }
-            }
-            Some(Expected::DescribePortal { slot, own: false }) => {
-                if let Some(portal) = slot.and_then(|slot| self.portals.live_mut(slot)).filter(|_| masks) {
-                    keep(&mut portal.columns, body);
-                    let statement = &portal.statement;
-                    if keeps_columns(&statement.facts) {
-                        keep(&mut statement.columns.borrow_mut(), body);
-                    }
-                }
-            }
-            Some(Expected::DescribePortal { own: true, .. } | Expected::Own(Own::Describe)) => {
-                keep(&mut self.own_columns, body);
-            }
-            _ => return Err(Error::UpstreamState("RowDescription")),
-        }
-        self.queue.pop_front();
-        Ok(())
-    }
-
-    fn begin_rows(&mut self, plan: &weir_policy::MaskPlan) {
-        self.masker.begin(plan);
-        self.rows = if self.masker.layout.is_clear(plan) { Rows::Clear } else { Rows::Masked };
-    }
-
-    /// Whether rows of the answer at the head pass unseen.
-    fn rows_pass(&mut self, tag: u8) -> Result<bool, Error> {
-        if self.rows == Rows::Unknown {
-            match self.queue.front() {
-                Some(Expected::Execute { slot, obligations, own, .. }) if tag == b'D' => {
-                    let (slot, own) = (*slot, *own);
-                    match obligations.mask.clone() {
-                        None => self.rows = Rows::Clear,
-                        Some(plan) => self.resolve_portal(&plan, slot, own)?,
-                    }
-                }
-                _ => return Err(Error::UpstreamState("DataRow")),
-            }
-        }
-        Ok(self.rows == Rows::Clear)
-    }
-
-    fn resolve_portal(
-        &mut self,
-        plan: &std::sync::Arc<weir_policy::MaskPlan>,
-        slot: Option<crate::names::Slot>,
-        own: bool,
-    ) -> Result<(), Error> {
-        const UNKNOWN: Error = Error::Unmaskable("its columns were never described");
-        let layout = &mut self.masker.layout;
-        let resolved = if own {
-            layout.resolve(plan, &self.own_columns, Formats::Described)
-        } else {
-            let portal = slot.and_then(|slot| self.portals.live(slot)).ok_or(UNKNOWN)?;
-            if portal.columns.is_empty() {
-                let columns = portal.statement.columns.borrow();
-                if columns.is_empty() {
-                    return Err(UNKNOWN);
-                }
-                layout.resolve(plan, &columns, Formats::Codes(&portal.formats))
-            } else {
-                layout.resolve(plan, &portal.columns, Formats::Described)
-            }
-        };
-        if !resolved {
-            return Err(Error::UpstreamMalformed("RowDescription"));
-        }
-        self.begin_rows(plan);
-        Ok(())
-    }
-
-    fn mask_rows(&mut self, tag: u8, input: &[u8], out: &mut Outbox) -> Result<Action, Error> {
-        let plan = self.queue.front().and_then(Expected::obligations).and_then(|head| head.mask.clone());
-        let plan = plan.ok_or(Error::UpstreamState("rows"))?;
-        let mut row = Format::Row;
-        let format = match (&mut self.copying, tag) {
-            (Copying::Out(Some(format)), b'd') => format,
-            (_, b'D') => &mut row,
-            _ => return Err(Error::UpstreamState("rows")),
-        };
-        let batch = self.masker.batch(&plan, &self.shared.key, format, tag, input, &mut out.client)?;
-        Ok(match batch {
-            Batch::Pass(len) => Action::Forward { len },
-            Batch::Rewritten(len) => Action::Discard { len },
-        })
-    }
-
-    /// The rows of an answer are over, one way or another: what was masked in them is noted.
-    pub(crate) fn end_rows(&mut self, out: &mut Outbox) {
-        if std::mem::replace(&mut self.rows, Rows::Unknown) == Rows::Masked
-            && !self.masker.ledger.is_empty()
-            && let Some(plan) =
-                self.queue.front().and_then(Expected::obligations).and_then(|head| head.mask.as_ref())
-        {
-            out.notes.note(NoteKind::MaskLedger, |note| self.masker.ledger.write(plan, note));
-        }
-    }
-
     fn command_complete(&mut self, body: &[u8], out: &mut Outbox) -> Result<(), Error> {
         let tag = Fields(body).cstr().ok_or(Error::UpstreamMalformed("CommandComplete"))?;
         let facts = match self.queue.front() {
@@ -361,43 +241,6 @@ impl Session {
         let plan = self.queue.front().and_then(Expected::obligations).and_then(|head| head.mask.as_ref());
         self.copying = Copying::In(Upload::new(plan, facts.as_deref()));
         Ok(())
-    }
-
-    fn copy_out(&mut self, body: &[u8]) -> Result<(), Error> {
-        let mut fields = Fields(body);
-        let (binary, columns) = match (fields.u8(), fields.count()) {
-            (Some(format @ 0..=1), Some(columns)) => (format == 1, columns),
-            _ => return Err(Error::UpstreamMalformed("CopyOutResponse")),
-        };
-        let (obligations, copy) = match self.queue.front_mut() {
-            Some(Expected::Query { obligations, copy, .. } | Expected::Execute { obligations, copy, .. }) => {
-                (Rc::clone(obligations), copy.take())
-            }
-            _ => return Err(Error::UpstreamState("CopyOutResponse")),
-        };
-        let Some(plan) = &obligations.mask else {
-            self.copying = Copying::Out(None);
-            self.rows = Rows::Clear;
-            return Ok(());
-        };
-        let format =
-            copy.and_then(|copy| copy_format(*copy, binary)).ok_or(Error::Unmaskable("unforeseen COPY"))?;
-        // A table's generated columns are not copied: then the two differ, and nothing is certain.
-        let described = self.masker.layout.resolve(plan, &self.own_columns, Formats::All { binary });
-        if !described || self.masker.layout.shapes.len() != columns {
-            return Err(Error::Unmaskable("the columns of a COPY are not those described"));
-        }
-        self.begin_rows(plan);
-        self.own_columns.clear();
-        self.copying = Copying::Out(Some(format));
-        Ok(())
-    }
-
-    fn copy_done(&mut self) -> Result<(), Error> {
-        match self.copying {
-            Copying::Out(_) => Ok(()),
-            Copying::In(_) | Copying::None => Err(Error::UpstreamState("CopyDone")),
-        }
     }
 
     fn ready(&mut self, body: &[u8]) -> Result<(), Error> {
@@ -498,18 +341,5 @@ impl Session {
         let boundary =
             self.queue.iter().find(|expected| matches!(expected, Expected::Sync | Expected::Own(Own::Sync)));
         matches!(boundary, Some(Expected::Own(Own::Sync)))
-    }
-}
-
-fn keep(columns: &mut Vec<u8>, body: &[u8]) {
-    columns.clear();
-    columns.extend_from_slice(body);
-}
-
-/// `None`: the upstream does not do what the text said.
-fn copy_format(copy: CopyShape, binary: bool) -> Option<Format> {
-    match copy.text {
-        None => binary.then_some(Format::Binary { header: true }),
-        Some(text) => (!binary).then_some(Format::Text(text)),
     }
 }
