@@ -113,8 +113,7 @@ impl Store {
     }
 
     fn parts(&mut self) -> Result<(&mut Builder, &mut Batch), Error> {
-        let gone = Error::Os { what: "the store failed before", source: io::Error::other("no open segment") };
-        Ok((self.builder.as_mut().ok_or(gone)?, &mut self.batch))
+        Ok((self.builder.as_mut().ok_or_else(gone)?, &mut self.batch))
     }
 
     /// Adds one event of `len` bytes to the batch.
@@ -287,8 +286,7 @@ impl Store {
     /// As `sync`.
     pub fn seal(&mut self) -> Result<(), Error> {
         self.sync()?;
-        let gone = Error::Os { what: "the store failed before", source: io::Error::other("no open segment") };
-        let builder = self.builder.take().ok_or(gone)?;
+        let builder = self.builder.take().ok_or_else(gone)?;
         let retired = &self.retired;
         let number = builder.header().number;
         let now = clock::wall_unix_us();
@@ -328,6 +326,10 @@ impl Store {
             _ => Pressure::Ok,
         })
     }
+}
+
+fn gone() -> Error {
+    Error::Os { what: "the store failed before", source: io::Error::other("no open segment") }
 }
 
 /// Name of a segment's file. An unsealed one is the last, and is told by its missing seal.

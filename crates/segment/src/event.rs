@@ -20,9 +20,12 @@
 //! | 71 | 1 | mark: a request's verdict, a release's outcome, else 0 |
 //! | 72 | 8 | zero; kept for a keyed search token |
 
+use std::mem::MaybeUninit;
+
 use rkyv::api::high::{HighSerializer, to_bytes_in};
+use rkyv::api::low::{LowSerializer, to_bytes_in_with_alloc};
 use rkyv::rancor::Failure;
-use rkyv::ser::allocator::ArenaHandle;
+use rkyv::ser::allocator::{ArenaHandle, SubAllocator};
 use rkyv::ser::writer::Buffer;
 use rkyv::{Archive, Serialize};
 
@@ -153,39 +156,58 @@ impl Head {
 
     /// Lays the head out as the table above says.
     pub fn write(&self, out: &mut [u8; HEAD_LEN]) {
-        let mut rest = out.as_mut_slice();
-        put(&mut rest, &self.ring.0.to_le_bytes());
-        put(&mut rest, &self.sequence.0.to_le_bytes());
-        put(&mut rest, &self.session.0.to_le_bytes());
-        put(&mut rest, &self.wall_unix_us.to_le_bytes());
-        put(&mut rest, &self.monotonic_ns.to_le_bytes());
-        put(&mut rest, &self.to_upstream_bytes.to_le_bytes());
-        put(&mut rest, &self.to_client_bytes.to_le_bytes());
-        put(&mut rest, &self.ordinal.to_le_bytes());
-        put(&mut rest, &self.lane.to_le_bytes());
-        put(&mut rest, &[self.kind, self.version, self.direction, self.mark]);
-        put(&mut rest, &[0; 8]);
+        let [low, high] = halves(self.session.0);
+        let bytes = u64::from(self.to_upstream_bytes) | (u64::from(self.to_client_bytes) << 32);
+        let codes = u32::from_le_bytes([self.kind, self.version, self.direction, self.mark]);
+        let words = [
+            self.ring.0,
+            self.sequence.0,
+            low,
+            high,
+            self.wall_unix_us.cast_unsigned(),
+            self.monotonic_ns,
+            bytes,
+            self.ordinal,
+            u64::from(self.lane) | (u64::from(codes) << 32),
+            0,
+        ];
+        for (place, word) in out.as_chunks_mut::<8>().0.iter_mut().zip(words) {
+            *place = word.to_le_bytes();
+        }
     }
 
     /// Reads a head; every bit pattern is one.
     #[must_use]
     pub fn read(bytes: &[u8; HEAD_LEN]) -> Self {
-        let mut rest = bytes.as_slice();
-        let mut head = Self {
-            ring: RingId(u64::from_le_bytes(take(&mut rest))),
-            sequence: Sequence(u64::from_le_bytes(take(&mut rest))),
-            session: SessionId(u128::from_le_bytes(take(&mut rest))),
-            wall_unix_us: i64::from_le_bytes(take(&mut rest)),
-            monotonic_ns: u64::from_le_bytes(take(&mut rest)),
-            to_upstream_bytes: u32::from_le_bytes(take(&mut rest)),
-            to_client_bytes: u32::from_le_bytes(take(&mut rest)),
-            ordinal: u64::from_le_bytes(take(&mut rest)),
-            lane: u32::from_le_bytes(take(&mut rest)),
-            ..Self::default()
+        let [ring, sequence, low, high, wall, monotonic, forwarded, ordinal, rest, _zero] =
+            bytes.as_chunks::<8>().0
+        else {
+            return Self::default();
         };
-        [head.kind, head.version, head.direction, head.mark] = take(&mut rest);
-        head
+        let word = |bytes: &[u8; 8]| u64::from_le_bytes(*bytes);
+        let (forwarded, rest) = (word(forwarded), word(rest));
+        let [kind, version, direction, mark] = ((rest >> 32) as u32).to_le_bytes();
+        Self {
+            ring: RingId(word(ring)),
+            sequence: Sequence(word(sequence)),
+            session: SessionId(u128::from(word(low)) | (u128::from(word(high)) << 64)),
+            wall_unix_us: word(wall).cast_signed(),
+            monotonic_ns: word(monotonic),
+            to_upstream_bytes: forwarded as u32,
+            to_client_bytes: (forwarded >> 32) as u32,
+            ordinal: word(ordinal),
+            lane: rest as u32,
+            kind,
+            version,
+            direction,
+            mark,
+        }
     }
+}
+
+/// Low and high 64 bits.
+const fn halves(value: u128) -> [u64; 2] {
+    [value as u64, (value >> 64) as u64]
 }
 
 /// Copies `bytes` to the front of `out` and moves past them. What does not fit is left out: layouts add up.
@@ -209,11 +231,11 @@ pub(crate) fn take<const N: usize>(bytes: &mut &[u8]) -> [u8; N] {
 
 fn write_body(body: &Body<'_>, slot: &mut [u8]) -> Result<usize, Failure> {
     match body {
-        Body::SessionOpen(body) => archive(body, slot),
+        Body::SessionOpen(body) => archive_lists(body, slot),
         Body::SessionClose(body) => archive(body, slot),
-        Body::Request(body) => archive(body, slot),
+        Body::Request(body) => archive(body, slot).or_else(|_| archive_lists(body, slot)),
         Body::Hold(body) => archive(body, slot),
-        Body::Release(body) => archive(body, slot),
+        Body::Release(body) => archive_lists(body, slot),
         Body::Response(body) => archive(body, slot),
         Body::Upload(body) => archive(body, slot),
         Body::MaskLedger(body) => archive(body, slot),
@@ -224,7 +246,19 @@ fn write_body(body: &Body<'_>, slot: &mut [u8]) -> Result<usize, Failure> {
     }
 }
 
+/// What every command needs: no allocation. Short lists fit the scratch space, longer ones fail.
 fn archive<T>(body: &T, slot: &mut [u8]) -> Result<usize, Failure>
+where
+    T: for<'b, 's> Serialize<LowSerializer<Buffer<'s>, SubAllocator<'b>, Failure>>,
+{
+    let mut scratch = [MaybeUninit::<u8>::uninit(); 512];
+    let buffer =
+        to_bytes_in_with_alloc::<_, _, Failure>(body, Buffer::from(slot), SubAllocator::new(&mut scratch))?;
+    Ok(buffer.len())
+}
+
+/// What is seldom and may hold lists of any length: scratch space from the heap.
+fn archive_lists<T>(body: &T, slot: &mut [u8]) -> Result<usize, Failure>
 where
     T: for<'b, 's> Serialize<HighSerializer<Buffer<'s>, ArenaHandle<'b>, Failure>>,
 {
@@ -282,4 +316,68 @@ fn identity_len(identity: &Identity<'_>) -> usize {
 
 fn list_len(list: &[String]) -> usize {
     list.iter().map(|text| text.len() + 8).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use rkyv::util::AlignedVec;
+
+    use super::*;
+    use crate::{Effect, NotedRule, Open, Release, Request, Response, decode};
+
+    fn event(body: Body<'_>) -> Event<'_> {
+        Event {
+            session: SessionId(0x0123_4567_89ab_cdef_0011_2233_4455_6677),
+            wall_unix_us: -2,
+            monotonic_ns: 3,
+            to_upstream_bytes: 4,
+            to_client_bytes: 0xffff_fff5,
+            ordinal: 6,
+            lane: 7,
+            direction: Direction::ToClient,
+            body,
+        }
+    }
+
+    #[test]
+    fn the_head_lies_as_the_table_says() {
+        let mut slot = [0xee; 400];
+        event(Body::Response(Response { bytes: b"x".as_slice().into() })).write(&mut slot).unwrap();
+        let expected = [
+            &[0; 16][..],
+            &[0x77, 0x66, 0x55, 0x44, 0x33, 0x22, 0x11, 0x00, 0xef, 0xcd, 0xab, 0x89, 0x67, 0x45, 0x23, 0x01],
+            &[0xfe, 255, 255, 255, 255, 255, 255, 255, 3, 0, 0, 0, 0, 0, 0, 0],
+            &[4, 0, 0, 0, 0xf5, 255, 255, 255, 6, 0, 0, 0, 0, 0, 0, 0],
+            &[7, 0, 0, 0, Kind::Response as u8, 1, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+        ];
+        assert_eq!(slot[..HEAD_LEN], expected.concat());
+    }
+
+    #[test]
+    fn events_with_lists_of_any_length_fit_what_max_len_says_and_read_back() {
+        for count in [0_usize, 1, 3, 40, 700] {
+            let names: Vec<String> = (0..count).map(|n| "g".repeat(n % 23)).collect();
+            let noted: Vec<_> = names
+                .iter()
+                .map(|name| NotedRule { rule: name.as_str().into(), effect: Effect::WouldHold })
+                .collect();
+            let identity = Identity { groups: names.as_slice().into(), ..Identity::default() };
+            let bodies = [
+                Body::SessionOpen(Open { identity, protocol: "postgres".into(), ..Open::default() }),
+                Body::Release(Release { approvers: names.as_slice().into(), ..Release::default() }),
+                Body::Request(Request { noted: noted.as_slice().into(), ..Request::default() }),
+            ];
+            for body in bodies {
+                let event = event(body);
+                let mut slot = vec![0xee; event.max_len()];
+                let len = event.write(&mut slot).unwrap();
+                let mut bytes: AlignedVec = AlignedVec::new();
+                bytes.extend_from_slice(&slot[HEAD_LEN..len]);
+                let head = Head::read(slot.first_chunk().unwrap());
+                assert_eq!(head.session, event.session);
+                assert_eq!(format!("{:?}", decode(&head, &bytes).unwrap()), format!("{:?}", event.body));
+                assert!(event.write(&mut slot[..len / 2]).is_err());
+            }
+        }
+    }
 }
