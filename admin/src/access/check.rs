@@ -1,7 +1,7 @@
 //! What cannot hold together: names that occur twice or nowhere, logins that do not fit, grants to nobody.
 
 use anyhow::{Result, bail};
-use weir_control::{Grant, Protocol, Record};
+use weir_control::{Grant, Protocol};
 
 use super::source::{Items, Place, Placed};
 use super::{LoginKind, Role};
@@ -15,9 +15,6 @@ pub(super) fn all(items: &Items, issuers: &[String]) -> Result<()> {
         }
         if item.protocol == Protocol::Postgres && item.database.is_empty() {
             bail!("{at}: connection {:?} names no database", item.name);
-        }
-        if item.record == Record::Off {
-            bail!("{at}: connection {:?} would not be recorded; write \"durable\" or \"fast\"", item.name);
         }
     }
     for (index, placed) in items.roles.iter().enumerate() {

@@ -9,7 +9,7 @@
 //! roots = "db-ca.pem"                   # default: the system's roots
 //! server_name = "db.internal"           # default: the upstream's host
 //! database = "clinic"
-//! record = "durable"                    # or "fast"
+//! record = "durable"                    # or "fast"; "off" needs unrecorded = "for measurement only" beside it
 //! hold_wait = "30s"                     # http: how long a held request waits before its 503
 //!
 //! [[role]]
@@ -39,6 +39,8 @@ use super::{Access, LoginKind, Role, SecretFile, Written, check};
 use crate::{duration, toml_file};
 
 const DEFAULT_HOLD_WAIT_MS: u64 = 30_000;
+/// What an operator writes who really wants no record.
+const UNRECORDED: &str = "for measurement only";
 
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -60,6 +62,7 @@ struct ConnectionSource {
     #[serde(default)]
     database: String,
     record: Option<Record>,
+    unrecorded: Option<String>,
     hold_wait: Option<Spanned<String>>,
 }
 
@@ -203,6 +206,13 @@ impl Source<'_> {
                 bail!("{at}: a Unix socket has no TLS; write tls = \"off\"")
             }
         };
+        if one.record == Some(Record::Off) && one.unrecorded.as_deref() != Some(UNRECORDED) {
+            let name = one.name.get_ref();
+            bail!(
+                "{at}: connection {name:?} would not be recorded; write \"durable\" or \"fast\" \
+                 (where you mean it: unrecorded = {UNRECORDED:?} beside it)"
+            );
+        }
         let hold_wait_ms = match &one.hold_wait {
             None => DEFAULT_HOLD_WAIT_MS,
             Some(text) => {

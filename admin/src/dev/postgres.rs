@@ -98,7 +98,7 @@ impl SamplePostgres {
             ("ssl", "on".into()),
             ("ssl_cert_file", self.home.join("server.pem").display().to_string()),
             ("ssl_key_file", self.home.join("server.key").display().to_string()),
-            ("max_connections", "300".into()),
+            ("max_connections", "1300".into()),
             ("fsync", "off".into()),
             ("synchronous_commit", "off".into()),
             ("full_page_writes", "off".into()),
