@@ -5,6 +5,8 @@ fn main() {
     match std::env::var("HYPERSCAN_ROOT") {
         // As an argument it stands after everything that refers to it.
         Ok(root) => println!("cargo::rustc-link-arg-bins={root}/lib/libhs_runtime.a"),
-        Err(_) => println!("cargo::error=HYPERSCAN_ROOT comes from .cargo/config.toml: build inside the repository"),
+        Err(_) => {
+            println!("cargo::error=HYPERSCAN_ROOT comes from .cargo/config.toml: build inside the repository")
+        }
     }
 }

@@ -10,7 +10,9 @@ use appliance::{Appliance, PATIENCE, Who, text};
 /// A fresh connection to the Postgres listener.
 fn connect() -> TcpStream {
     let appliance = Appliance::shared();
-    let stream = TcpStream::connect((appliance.var("WEIR_PG_HOST"), appliance.var("WEIR_PG_PORT").parse().unwrap())).unwrap();
+    let stream =
+        TcpStream::connect((appliance.var("WEIR_PG_HOST"), appliance.var("WEIR_PG_PORT").parse().unwrap()))
+            .unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream
 }
@@ -83,7 +85,9 @@ fn a_wrong_or_expired_token_gets_one_vague_text() {
     let expired = appliance.mint(&["--sub", "late", "--group", "jobs", "--ttl", "-5m"]);
     let stranger = appliance.mint(&["--sub", "x", "--group", "jobs", "--ttl", "5m", "--aud", "elsewhere"]);
     let altered = format!("{}A", &good[..good.len() - 1]);
-    for (name, token) in [("expired", &expired), ("audience", &stranger), ("altered", &altered), ("no jwt", &"x".to_owned())] {
+    for (name, token) in
+        [("expired", &expired), ("audience", &stranger), ("altered", &altered), ("no jwt", &"x".to_owned())]
+    {
         let output = appliance.psql_with(database, "job", token, "SELECT 1");
         assert!(!output.status.success(), "{name} was let in");
         let said = text(&output.stderr);

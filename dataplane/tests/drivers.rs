@@ -30,7 +30,8 @@ fn node_postgres_sees_what_its_identity_may_see() {
 fn pgjdbc_sees_what_its_identity_may_see() {
     let classes = tempfile::tempdir().unwrap();
     let jar = "/usr/share/java/postgresql.jar";
-    let compiled = Command::new("javac").args(["-cp", jar, "-d"]).arg(classes.path()).arg(script("Visit.java")).status();
+    let compiled =
+        Command::new("javac").args(["-cp", jar, "-d"]).arg(classes.path()).arg(script("Visit.java")).status();
     assert!(compiled.unwrap().success());
     let path = format!("{jar}:{}", classes.path().display());
     visit("pgjdbc", &["java", "-cp", &path, "Visit"], &[]);
@@ -40,7 +41,12 @@ fn pgjdbc_sees_what_its_identity_may_see() {
 fn visit(driver: &str, command: &[&str], env: &[(&str, &str)]) {
     let appliance = Appliance::shared();
     for who in Who::ALL {
-        let mut client = appliance.client(command[0], appliance.var("WEIR_PG_DATABASE"), who.role(), &appliance.token(who));
+        let mut client = appliance.client(
+            command[0],
+            appliance.var("WEIR_PG_DATABASE"),
+            who.role(),
+            &appliance.token(who),
+        );
         let output = client.args(&command[1..]).envs(env.iter().copied()).output().unwrap();
         assert!(output.status.success(), "{driver} as {who:?}: {}", text(&output.stderr));
         let cases = cases(&text(&output.stdout));
@@ -54,7 +60,8 @@ fn script(name: &str) -> String {
 }
 
 fn cases(printed: &str) -> BTreeMap<String, Value> {
-    let objects = printed.lines().map(|line| serde_json::from_str::<Value>(line).unwrap_or_else(|_| panic!("{line}")));
+    let objects =
+        printed.lines().map(|line| serde_json::from_str::<Value>(line).unwrap_or_else(|_| panic!("{line}")));
     objects.map(|object| (object["case"].as_str().unwrap().to_owned(), object)).collect()
 }
 
@@ -85,7 +92,11 @@ fn check_rows(driver: &str, who: Who, cases: &BTreeMap<String, Value>) {
     let star = cases["star"]["rows"].to_string();
     let hidden = appliance.direct("SELECT ssn, mrn, card FROM patients WHERE id = 1");
     for canary in hidden.trim().split('|') {
-        assert_eq!(star.contains(canary), who == Who::Privileged, "{driver} as {who:?}, star: {canary} in {star}");
+        assert_eq!(
+            star.contains(canary),
+            who == Who::Privileged,
+            "{driver} as {who:?}, star: {canary} in {star}"
+        );
     }
 }
 

@@ -12,10 +12,13 @@ const DELETE: &str = "DELETE FROM visits";
 /// psql waiting on a held statement, and the hold's id.
 fn held(appliance: &Appliance, sql: &str) -> (Child, String) {
     let known = pending(appliance);
-    let mut psql = appliance.client("psql", appliance.var("WEIR_PG_DATABASE"), "job", &appliance.token(Who::Job));
+    let mut psql =
+        appliance.client("psql", appliance.var("WEIR_PG_DATABASE"), "job", &appliance.token(Who::Job));
     psql.args(["-XAtq", "-v", "VERBOSITY=verbose", "-c", sql]).stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = psql.spawn().unwrap();
-    let hold = Appliance::until("the command to be held", || pending(appliance).into_iter().find(|id| !known.contains(id)));
+    let hold = Appliance::until("the command to be held", || {
+        pending(appliance).into_iter().find(|id| !known.contains(id))
+    });
     (child, hold)
 }
 
@@ -40,7 +43,11 @@ fn an_approved_command_runs_once() {
     assert!(output.status.success(), "{}", text(&output.stderr));
     let done = child.wait_with_output().unwrap();
     assert!(done.status.success(), "{}", text(&done.stderr));
-    assert!(text(&done.stderr).contains("NOTICE"), "the client is told that it waits: {}", text(&done.stderr));
+    assert!(
+        text(&done.stderr).contains("NOTICE"),
+        "the client is told that it waits: {}",
+        text(&done.stderr)
+    );
     assert_eq!(visits(&appliance).trim(), "0");
     assert!(pending(&appliance).is_empty());
 }
@@ -74,12 +81,14 @@ fn a_client_that_leaves_withdraws_its_command() {
 #[test]
 fn a_cancel_withdraws_the_command_and_keeps_the_connection() {
     let appliance = Appliance::start();
-    let mut psql = appliance.client("psql", appliance.var("WEIR_PG_DATABASE"), "job", &appliance.token(Who::Job));
+    let mut psql =
+        appliance.client("psql", appliance.var("WEIR_PG_DATABASE"), "job", &appliance.token(Who::Job));
     psql.args(["-XAtq", "-v", "VERBOSITY=verbose", "-c", DELETE, "-c", "SELECT 'alive'"]);
     let child = psql.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     Appliance::until("the command to be held", || pending(&appliance).pop());
     // What Ctrl-C at a terminal does: psql sends a CancelRequest of its own.
-    let interrupted = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    let interrupted =
+        std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
     assert!(interrupted.success());
     let done = child.wait_with_output().unwrap();
     assert!(text(&done.stderr).contains("57014"), "query_canceled: {}", text(&done.stderr));
@@ -90,7 +99,14 @@ fn a_cancel_withdraws_the_command_and_keeps_the_connection() {
 fn the_requester_never_approves_its_own_command() {
     let appliance = Appliance::start();
     let (mut child, hold) = held(&appliance, DELETE);
-    let own = appliance.mint(&["--sub", &subject(&appliance.token(Who::Job)), "--group", "privacy-officers", "--ttl", "5m"]);
+    let own = appliance.mint(&[
+        "--sub",
+        &subject(&appliance.token(Who::Job)),
+        "--group",
+        "privacy-officers",
+        "--ttl",
+        "5m",
+    ]);
     let file = appliance.dir.join("own.token");
     std::fs::write(&file, own).unwrap();
     let output = appliance.admin(&["approvals", "approve", &hold, "--token-file", file.to_str().unwrap()]);

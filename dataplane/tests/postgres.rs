@@ -25,7 +25,8 @@ fn one_query_shows_each_identity_what_it_may_see() {
 #[test]
 fn a_blocked_statement_names_its_rule_and_the_connection_goes_on() {
     let appliance = Appliance::shared();
-    let mut psql = appliance.client("psql", appliance.var("WEIR_PG_DATABASE"), "job", &appliance.token(Who::Job));
+    let mut psql =
+        appliance.client("psql", appliance.var("WEIR_PG_DATABASE"), "job", &appliance.token(Who::Job));
     psql.args(["-XAtq", "-v", "VERBOSITY=verbose"]);
     let output = run_with_input(psql, b"DROP TABLE patients;\nSELECT 'still here';\n");
     assert!(text(&output.stderr).contains("42501"), "{}", text(&output.stderr));
@@ -38,7 +39,9 @@ fn copy_out_is_masked_in_every_format() {
     let appliance = Appliance::shared();
     let canaries = appliance.canaries();
     for format in ["text", "csv", "binary"] {
-        let sql = format!("COPY (SELECT id, name, ssn, mrn, card, email FROM patients LIMIT 500) TO STDOUT (FORMAT {format})");
+        let sql = format!(
+            "COPY (SELECT id, name, ssn, mrn, card, email FROM patients LIMIT 500) TO STDOUT (FORMAT {format})"
+        );
         let output = appliance.psql(Who::Job, &sql);
         assert!(output.status.success(), "{format}: {}", text(&output.stderr));
         let seen = text(&output.stdout);
@@ -70,7 +73,10 @@ fn pgbench_runs_in_every_mode() {
     let appliance = Appliance::shared();
     let token = appliance.token(Who::Privileged);
     let pgbench = |arguments: &[&str]| {
-        let output = appliance.client("pgbench", appliance.var("WEIR_PG_SCRATCH"), "privileged", &token).args(arguments).output();
+        let output = appliance
+            .client("pgbench", appliance.var("WEIR_PG_SCRATCH"), "privileged", &token)
+            .args(arguments)
+            .output();
         let output = output.unwrap();
         assert!(output.status.success(), "pgbench {arguments:?}: {}", text(&output.stderr));
         text(&output.stdout)
@@ -78,7 +84,10 @@ fn pgbench_runs_in_every_mode() {
     pgbench(&["-i", "-q", "-s", "1"]);
     for mode in ["simple", "extended", "prepared"] {
         let said = pgbench(&["-n", "-M", mode, "-c", "8", "-t", "50"]);
-        assert!(said.contains("number of failed transactions: 0") || !said.contains("failed"), "{mode}: {said}");
+        assert!(
+            said.contains("number of failed transactions: 0") || !said.contains("failed"),
+            "{mode}: {said}"
+        );
         assert!(said.contains("transactions actually processed: 400/400"), "{mode}: {said}");
     }
 }
@@ -97,7 +106,9 @@ fn pg_dump_through_the_gateway_equals_the_direct_one() {
     assert!(through.status.success(), "{}", text(&through.stderr));
     let direct = Command::new("pg_dump").arg(appliance.var("WEIR_PG_SCRATCH_UPSTREAM")).output().unwrap();
     // The dumps differ only in pg_dump's random \restrict key.
-    let settled = |dump: &[u8]| text(dump).lines().filter(|line| !line.contains("restrict ")).collect::<Vec<_>>().join("\n");
+    let settled = |dump: &[u8]| {
+        text(dump).lines().filter(|line| !line.contains("restrict ")).collect::<Vec<_>>().join("\n")
+    };
     assert_eq!(settled(&through.stdout), settled(&direct.stdout));
 }
 
@@ -122,6 +133,7 @@ fn nothing_protected_is_on_disk_afterwards() {
 }
 
 fn concatenated(folder: &Path) -> Vec<u8> {
-    let files = fs::read_dir(folder).unwrap().flatten().map(|entry| entry.path()).filter(|path| path.is_file());
+    let files =
+        fs::read_dir(folder).unwrap().flatten().map(|entry| entry.path()).filter(|path| path.is_file());
     files.flat_map(|path| fs::read(path).unwrap()).collect()
 }

@@ -114,7 +114,9 @@ fn a_terminated_data_plane_drains_in_time() {
     let pid = appliance.process("weir-dataplane");
     let start = std::time::Instant::now();
     kill(pid, "-TERM");
-    Appliance::until("the data plane to end", || (!std::path::Path::new(&format!("/proc/{pid}")).exists()).then_some(()));
+    Appliance::until("the data plane to end", || {
+        (!std::path::Path::new(&format!("/proc/{pid}")).exists()).then_some(())
+    });
     assert!(start.elapsed() < PATIENCE / 2);
     verify(&appliance);
 }

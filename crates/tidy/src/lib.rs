@@ -49,7 +49,9 @@ fn collect(root: &Path, folder: &Path, extensions: &[&str], found: &mut Vec<File
 impl File {
     /// A test, bench, example or fuzz target: code that no program contains.
     pub fn is_test(&self) -> bool {
-        self.path.split('/').any(|part| matches!(part, "tests" | "fuzz" | "benches" | "testdata" | "tests.rs"))
+        self.path
+            .split('/')
+            .any(|part| matches!(part, "tests" | "fuzz" | "benches" | "testdata" | "tests.rs"))
     }
 
     /// The text before its unit tests, which stand last in a file.

@@ -100,7 +100,8 @@ impl Appliance {
 
     /// Mints any other token.
     pub fn mint(&self, arguments: &[&str]) -> String {
-        let output = self.admin(&[&["dev", "token", "--dir", self.var("WEIR_DEV_ISSUER")], arguments].concat());
+        let output =
+            self.admin(&[&["dev", "token", "--dir", self.var("WEIR_DEV_ISSUER")], arguments].concat());
         assert!(output.status.success(), "dev token: {}", text(&output.stderr));
         text(&output.stdout).trim().to_owned()
     }
@@ -140,7 +141,11 @@ impl Appliance {
 
     /// What the sample server itself answers, past Weir.
     pub fn direct(&self, sql: &str) -> String {
-        let output = Command::new("psql").arg(self.var("WEIR_PG_UPSTREAM")).args(["-XAtq", "-c", sql]).output().unwrap();
+        let output = Command::new("psql")
+            .arg(self.var("WEIR_PG_UPSTREAM"))
+            .args(["-XAtq", "-c", sql])
+            .output()
+            .unwrap();
         assert!(output.status.success(), "direct: {}", text(&output.stderr));
         text(&output.stdout)
     }
@@ -153,9 +158,13 @@ impl Appliance {
 
     /// The process of this appliance whose command line starts so: a program, and perhaps its first argument.
     pub fn process(&self, command: &str) -> u32 {
-        let processes = fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        let processes = fs::read_dir("/proc")
+            .unwrap()
+            .flatten()
+            .filter_map(|entry| entry.file_name().to_str()?.parse().ok());
         let mut ours = processes.filter(|pid| {
-            let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default().replace('\0', " ");
+            let line =
+                fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default().replace('\0', " ");
             let program_on = line.find("weir-").and_then(|at| line.get(at..)).unwrap_or_default();
             program_on.starts_with(command) && self.descends(*pid)
         });
@@ -190,7 +199,9 @@ impl Appliance {
 impl Drop for Appliance {
     fn drop(&mut self) {
         let _status = Command::new("kill").arg(self.supervisor.to_string()).status();
-        Self::until("the appliance to end", || (!Path::new(&format!("/proc/{}", self.supervisor)).exists()).then_some(()));
+        Self::until("the appliance to end", || {
+            (!Path::new(&format!("/proc/{}", self.supervisor)).exists()).then_some(())
+        });
     }
 }
 
@@ -213,7 +224,8 @@ pub fn scale() -> usize {
 
 /// Runs a client to its end and gives it `input`.
 pub fn run_with_input(mut command: Command, input: &[u8]) -> Output {
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     let input = input.to_vec();
     let writer = std::thread::spawn(move || {
