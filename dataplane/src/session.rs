@@ -65,6 +65,7 @@ pub(crate) struct Session<M: Machine> {
     client: Peer,
     upstream: Peer,
     login: Option<LoginFuture>,
+    login_polled: bool,
     /// What the login under way presented, until the upstream accepted it too.
     presented: Option<Presented>,
     retried: bool,
@@ -106,6 +107,7 @@ impl<M: Machine + 'static> Session<M> {
             client,
             upstream: Peer::new(None),
             login: None,
+            login_polled: false,
             presented: None,
             retried: false,
             implied,
@@ -139,6 +141,9 @@ impl<M: Machine + 'static> Session<M> {
             self.generation = generation;
             self.machine.bundle_changed(generation);
         }
+        // Whichever wait this wake-up ended, it must be asked for again.
+        self.client.asked = false;
+        self.upstream.asked = false;
         for _ in 0..ROUNDS_A_TURN {
             match self.round(context) {
                 Ok(true) => {}
@@ -156,24 +161,32 @@ impl<M: Machine + 'static> Session<M> {
         Poll::Pending
     }
 
-    /// One look at everything. True: something moved, look again.
+    /// One look at everything. True: something is left to do at once.
     fn round(&mut self, context: &mut Context<'_>) -> Result<bool, Ended> {
-        let mut moved = self.orders(context)?;
-        moved |= self.poll_login(context)?;
+        self.orders(context)?;
+        self.poll_login(context)?;
         if self.closing.is_none() {
-            moved |= self.step_on(Side::Client, context)?;
-            moved |= self.step_on(Side::Upstream, context)?;
-            moved |= self.read(Side::Client, context)?;
-            moved |= self.read(Side::Upstream, context)?;
-            moved |= self.tell_end(Side::Client, context)?;
-            moved |= self.tell_end(Side::Upstream, context)?;
+            self.step_on(Side::Client, context)?;
+            self.step_on(Side::Upstream, context)?;
+            self.read(Side::Client, context)?;
+            self.read(Side::Upstream, context)?;
+            self.tell_end(Side::Client, context)?;
+            self.tell_end(Side::Upstream, context)?;
         }
-        moved |= self.write(Side::Upstream, context)?;
-        moved |= self.write(Side::Client, context)?;
-        if self.closing.is_none() {
-            self.at_idle_boundary()?;
+        self.write(Side::Upstream, context)?;
+        self.write(Side::Client, context)?;
+        if self.closing.is_some() {
+            return Ok(false);
         }
-        Ok(moved)
+        self.at_idle_boundary()?;
+        Ok(self.has_work(Side::Client) || self.has_work(Side::Upstream) || self.login_is_new())
+    }
+
+    /// What nobody will wake the session for.
+    fn has_work(&mut self, side: Side) -> bool {
+        let peer = self.peer(side);
+        let (stalled, untold, asked) = (peer.stalled, peer.ended && !peer.end_told, peer.asked);
+        (stalled && self.may_step(side)) || (untold && !stalled) || (!asked && self.may_read(side))
     }
 
     fn peer(&mut self, side: Side) -> &mut Peer {
@@ -206,43 +219,52 @@ impl<M: Machine + 'static> Session<M> {
         open && (login || self.may_step(from))
     }
 
-    fn read(&mut self, from: Side, context: &mut Context<'_>) -> Result<bool, Ended> {
-        if !self.may_read(from) {
-            return Ok(false);
+    /// Reads what is there, and asks to be woken for more.
+    fn read(&mut self, from: Side, context: &mut Context<'_>) -> Result<(), Ended> {
+        for _ in 0..READS_A_TURN {
+            if self.peer(from).asked || !self.may_read(from) {
+                return Ok(());
+            }
+            let Some(socket) = &mut self.peer(from).socket else { return Ok(()) };
+            match socket.poll_readable(context) {
+                Poll::Pending => {
+                    self.peer(from).asked = true;
+                    return Ok(());
+                }
+                Poll::Ready(Err(_)) => return Err(left(from)),
+                Poll::Ready(Ok(())) => self.read_ready(from, context)?,
+            }
         }
-        let Some(socket) = &mut self.peer(from).socket else { return Ok(false) };
-        match socket.poll_readable(context) {
-            Poll::Pending => return Ok(false),
-            Poll::Ready(Err(_)) => return Err(left(from)),
-            Poll::Ready(Ok(())) => {}
-        }
+        Ok(())
+    }
+
+    fn read_ready(&mut self, from: Side, context: &mut Context<'_>) -> Result<(), Ended> {
         let worker = Rc::clone(&self.worker);
         let mut bench = worker.bench.borrow_mut();
         for _ in 0..READS_A_TURN {
             let Bench { scratch: Scratch { plain, wire }, .. } = &mut *bench;
             // Taken along by a session that panicked.
             plain.reserve(READ_BYTES.saturating_sub(plain.capacity()));
-            let Some(socket) = &mut self.peer(from).socket else { break };
-            match socket.receive(plain, wire) {
-                Err(_) => return Err(left(from)),
-                Ok(Received::Nothing) => break,
-                Ok(Received::End) => {
+            let Some(socket) = &mut self.peer(from).socket else { return Ok(()) };
+            match socket.receive(plain, wire).map_err(|_| left(from))? {
+                Received::Nothing => return Ok(()),
+                Received::End => {
                     self.peer(from).ended = true;
-                    break;
+                    return Ok(());
                 }
-                Ok(Received::Plain { more }) => {
+                Received::Plain { more } => {
                     self.active_ms = self.now.monotonic_ms();
                     let plain = std::mem::take(&mut bench.scratch.plain);
                     let taken = self.take(from, &plain, &mut bench, context);
                     bench.scratch.plain = plain;
                     taken?;
                     if !more || !self.may_read(from) {
-                        break;
+                        return Ok(());
                     }
                 }
             }
         }
-        Ok(true)
+        Ok(())
     }
 
     /// New bytes of one side: straight to the machine, or behind what it has not taken yet.
@@ -289,26 +311,25 @@ impl<M: Machine + 'static> Session<M> {
     }
 
     /// Goes on with input that a full queue, a full ring or a login kept waiting.
-    fn step_on(&mut self, from: Side, context: &mut Context<'_>) -> Result<bool, Ended> {
+    fn step_on(&mut self, from: Side, context: &mut Context<'_>) -> Result<(), Ended> {
         if self.starved {
             self.starved = !self.worker.record.borrow_mut().has_room();
             self.desk.check_record(&self.worker)?;
         }
         if !self.peer(from).stalled || !self.may_step(from) {
-            return Ok(false);
+            return Ok(());
         }
         self.peer(from).stalled = false;
         let worker = Rc::clone(&self.worker);
         let mut bench = worker.bench.borrow_mut();
-        self.drive_unread(from, None, &mut bench, context)?;
-        Ok(true)
+        self.drive_unread(from, None, &mut bench, context)
     }
 
     /// Tells the machine that a peer sends no more, once everything before that was looked at.
-    fn tell_end(&mut self, side: Side, context: &mut Context<'_>) -> Result<bool, Ended> {
+    fn tell_end(&mut self, side: Side, context: &mut Context<'_>) -> Result<(), Ended> {
         let peer = self.peer(side);
         if !peer.ended || peer.end_told || peer.stalled {
-            return Ok(false);
+            return Ok(());
         }
         peer.end_told = true;
         let worker = Rc::clone(&self.worker);
@@ -321,7 +342,7 @@ impl<M: Machine + 'static> Session<M> {
         match action.map_err(|error| Ended::failed(&error))? {
             Action::Close => Err(left(side)),
             action @ (Action::Discard { .. } | Action::Forward { .. } | Action::NeedMore) => {
-                self.drive_unread(side, Some(action), &mut bench, context).map(|()| true)
+                self.drive_unread(side, Some(action), &mut bench, context)
             }
         }
     }
@@ -382,7 +403,7 @@ impl<M: Machine + 'static> Session<M> {
             };
             // Rule 9: what happened here may have freed the other side.
             let other = self.peer(to);
-            other.stalled |= other.socket.is_some();
+            other.stalled |= !other.unread.is_empty();
             match action {
                 Action::NeedMore => return Ok(()),
                 Action::Close => return Err(Ended::Closed),

@@ -2,6 +2,7 @@
 //! on, and a keyed hash of the original. A repeated statement is described once and then looked up.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use bytes::BytesMut;
@@ -89,7 +90,7 @@ impl Describer {
                 facts: sql.facts.id,
                 plan: secrecy.plan.cloned(),
                 words: words(sql.facts),
-                json: summary(sql.facts),
+                json: facts_json(sql.facts).into_bytes(),
                 scrubbed,
             });
         }
@@ -217,37 +218,122 @@ fn original(key: &hmac::Key, parts: &[&[u8]]) -> [u8; 32] {
 
 /// Kind words, space separated.
 pub(crate) fn words(facts: &Facts) -> String {
-    let words: Vec<_> = facts.statements.iter().map(|statement| statement.kind.word()).collect();
-    words.join(" ")
+    let mut words = String::new();
+    for statement in &facts.statements {
+        if !words.is_empty() {
+            words.push(' ');
+        }
+        words.push_str(statement.kind.word());
+    }
+    words
 }
 
-/// The facts as lists and approvers see them.
-pub(crate) fn summary(facts: &Facts) -> Vec<u8> {
-    facts_json(facts).to_string().into_bytes()
+/// The facts as lists and approvers see them, as JSON, written straight out: a new statement's description costs this.
+pub(crate) fn facts_json(facts: &Facts) -> String {
+    let mut json = String::with_capacity(192);
+    // Writing into a string cannot fail.
+    let _ = write!(json, "{{\"fingerprint\":\"{:016x}\",\"opaque\":", facts.fingerprint);
+    match &facts.opaque {
+        None => json.push_str("null"),
+        Some(opaque) => quote(&format!("{opaque:?}"), &mut json),
+    }
+    json.push_str(",\"statements\":[");
+    for (place, statement) in facts.statements.iter().enumerate() {
+        json.push_str(if place == 0 { "{\"kind\":\"" } else { ",{\"kind\":\"" });
+        json.push_str(statement.kind.word());
+        json.push_str("\",\"nested\":");
+        list(statement.nested.iter().map(|kind| (None, kind.word())), &mut json);
+        json.push_str(",\"relations\":");
+        list(statement.relations.iter().map(|relation| parts(&relation.name)), &mut json);
+        json.push_str(",\"functions\":");
+        list(statement.functions.iter().map(parts), &mut json);
+        let _ = write!(json, ",\"filtered\":{},\"limit\":", statement.filtered);
+        match statement.limit {
+            None => json.push_str("null"),
+            Some(limit) => drop(write!(json, "{limit}")),
+        }
+        json.push('}');
+    }
+    json.push_str("]}");
+    json
 }
 
-pub(crate) fn facts_json(facts: &Facts) -> serde_json::Value {
-    let name = |name: &weir_policy::Name| match &name.schema {
-        Some(schema) => format!("{schema}.{}", name.name),
-        None => name.name.clone(),
-    };
-    let statements: Vec<_> = facts
-        .statements
-        .iter()
-        .map(|statement| {
-            serde_json::json!({
-                "kind": statement.kind.word(),
-                "nested": statement.nested.iter().map(|kind| kind.word()).collect::<Vec<_>>(),
-                "relations": statement.relations.iter().map(|relation| name(&relation.name)).collect::<Vec<_>>(),
-                "functions": statement.functions.iter().map(name).collect::<Vec<_>>(),
-                "filtered": statement.filtered,
-                "limit": statement.limit,
-            })
-        })
-        .collect();
-    serde_json::json!({
-        "fingerprint": format!("{:016x}", facts.fingerprint),
-        "opaque": facts.opaque.as_ref().map(|opaque| format!("{opaque:?}")),
-        "statements": statements,
-    })
+fn parts(name: &weir_policy::Name) -> (Option<&str>, &str) {
+    (name.schema.as_deref(), &name.name)
+}
+
+fn list<'a>(names: impl Iterator<Item = (Option<&'a str>, &'a str)>, json: &mut String) {
+    json.push('[');
+    for (place, (schema, name)) in names.enumerate() {
+        if place > 0 {
+            json.push(',');
+        }
+        json.push('"');
+        if let Some(schema) = schema {
+            escape(schema, json);
+            json.push('.');
+        }
+        escape(name, json);
+        json.push('"');
+    }
+    json.push(']');
+}
+
+fn quote(text: &str, json: &mut String) {
+    json.push('"');
+    escape(text, json);
+    json.push('"');
+}
+
+fn escape(text: &str, json: &mut String) {
+    for letter in text.chars() {
+        match letter {
+            '"' => json.push_str("\\\""),
+            '\\' => json.push_str("\\\\"),
+            control if control < ' ' => drop(write!(json, "\\u{:04x}", u32::from(control))),
+            other => json.push(other),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use weir_policy::{Access, Kind, Name, Opaque, Relation, StatementFacts};
+
+    use super::*;
+
+    #[test]
+    fn the_facts_are_told_in_json_whatever_names_hold() {
+        let name = |schema: Option<&str>, name: &str| Name {
+            schema: schema.map(str::to_owned),
+            name: name.to_owned(),
+        };
+        let statement = StatementFacts {
+            kind: Kind::Delete,
+            nested: vec![Kind::Select, Kind::Update],
+            relations: vec![
+                Relation { name: name(Some("s"), "a\"b\\c\nd"), access: Access::Read },
+                Relation { name: name(None, "é"), access: Access::Write },
+            ],
+            functions: vec![name(None, "f")],
+            limit: Some(3),
+            ..StatementFacts::default()
+        };
+        let facts = Facts {
+            fingerprint: 255,
+            statements: vec![statement.clone(), statement],
+            opaque: Some(Opaque::Unknown("\u{1}x".into())),
+            ..Facts::default()
+        };
+        let told: serde_json::Value = serde_json::from_str(&facts_json(&facts)).unwrap();
+        let one = serde_json::json!({
+            "kind": "delete", "nested": ["select", "update"], "relations": ["s.a\"b\\c\nd", "é"],
+            "functions": ["f"], "filtered": false, "limit": 3,
+        });
+        let opaque = format!("{:?}", Opaque::Unknown("\u{1}x".into()));
+        let expected = serde_json::json!({
+            "fingerprint": "00000000000000ff", "opaque": opaque, "statements": [one, one],
+        });
+        assert_eq!((told, words(&facts).as_str()), (expected, "delete delete"));
+    }
 }

@@ -74,14 +74,11 @@ impl Ended {
 }
 
 impl<M: Machine + 'static> Session<M> {
-    pub(super) fn orders(&mut self, context: &mut Context<'_>) -> Result<bool, Ended> {
-        let mut moved = false;
+    pub(super) fn orders(&mut self, context: &mut Context<'_>) -> Result<(), Ended> {
         if self.live.due.replace(false) {
             self.look_at_time(context)?;
-            moved = true;
         }
         for order in self.live.take_orders() {
-            moved = true;
             match order {
                 Order::Answered(answer) => self.answered(answer, context)?,
                 Order::Cancel => self.cancelled(context)?,
@@ -95,7 +92,7 @@ impl<M: Machine + 'static> Session<M> {
                 Order::Drain => self.draining = true,
             }
         }
-        Ok(moved)
+        Ok(())
     }
 
     fn look_at_time(&mut self, context: &mut Context<'_>) -> Result<(), Ended> {

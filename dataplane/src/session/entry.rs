@@ -17,9 +17,15 @@ impl<M: Machine + 'static> Session<M> {
         let (worker, live) = (Rc::clone(&self.worker), Rc::clone(&self.live));
         let protocol = self.desk.protocol();
         self.presented = Some(presented.clone());
+        self.login_polled = false;
         self.login = Some(Box::pin(async move {
             login::login(&worker, &live, presented, protocol, implied, known, stale).await
         }));
+    }
+
+    /// It was begun in this turn, and nobody waits for it yet.
+    pub(super) const fn login_is_new(&self) -> bool {
+        self.login.is_some() && !self.login_polled
     }
 
     /// The upstream refused the credential, not the client: fetches it anew and dials again, once.
@@ -32,9 +38,10 @@ impl<M: Machine + 'static> Session<M> {
         true
     }
 
-    pub(super) fn poll_login(&mut self, context: &mut Context<'_>) -> Result<bool, Ended> {
-        let Some(login) = &mut self.login else { return Ok(false) };
-        let Poll::Ready(outcome) = login.as_mut().poll(context) else { return Ok(false) };
+    pub(super) fn poll_login(&mut self, context: &mut Context<'_>) -> Result<(), Ended> {
+        let Some(login) = &mut self.login else { return Ok(()) };
+        self.login_polled = true;
+        let Poll::Ready(outcome) = login.as_mut().poll(context) else { return Ok(()) };
         self.login = None;
         self.now = Now::read();
         let admission = match outcome {
@@ -51,7 +58,7 @@ impl<M: Machine + 'static> Session<M> {
         self.return_queues(&mut bench);
         let action = action.map_err(|error| Ended::failed(&error))?;
         self.drive_unread(Side::Client, Some(action), &mut bench, context)?;
-        Ok(true)
+        Ok(())
     }
 
     fn admitted(&mut self, logged_in: LoggedIn) -> Result<Admission, Ended> {

@@ -31,6 +31,8 @@ pub(crate) struct Peer {
     pub recorded: usize,
     /// The kernel takes no more for now.
     pub blocked: bool,
+    /// In this turn: the session will be woken when it sends something.
+    pub asked: bool,
     /// It sends no more, and whether the machine was told.
     pub ended: bool,
     pub end_told: bool,
@@ -46,6 +48,7 @@ impl Peer {
             queue: BytesMut::new(),
             recorded: 0,
             blocked: false,
+            asked: false,
             ended: false,
             end_told: false,
         }
@@ -191,18 +194,18 @@ impl<M: Machine + 'static> Session<M> {
         Ok(())
     }
 
-    /// Sends what may be sent of a queue. True: something went.
+    /// Sends what may be sent of a queue.
     pub(super) fn flush(
         &mut self,
         to: Side,
         bench: &mut Bench,
         context: &mut Context<'_>,
-    ) -> Result<bool, Ended> {
+    ) -> Result<(), Ended> {
         let worker = Rc::clone(&self.worker);
         let Self { client, upstream, desk, now, .. } = self;
         let peer = if to == Side::Client { client } else { upstream };
         if peer.blocked || !peer.has_output() {
-            return Ok(false);
+            return Ok(());
         }
         let allowed = match to {
             Side::Client => {
@@ -230,18 +233,18 @@ impl<M: Machine + 'static> Session<M> {
         } else {
             peer.queue.advance(sent);
         }
-        Ok(sent > 0)
+        Ok(())
     }
 
-    pub(super) fn write(&mut self, to: Side, context: &mut Context<'_>) -> Result<bool, Ended> {
+    pub(super) fn write(&mut self, to: Side, context: &mut Context<'_>) -> Result<(), Ended> {
         let peer = self.peer(to);
         if !peer.has_output() {
-            return Ok(false);
+            return Ok(());
         }
-        let Some(socket) = &mut peer.socket else { return Ok(false) };
+        let Some(socket) = &mut peer.socket else { return Ok(()) };
         if peer.blocked {
             match socket.poll_writable(context) {
-                Poll::Pending => return Ok(false),
+                Poll::Pending => return Ok(()),
                 Poll::Ready(Ok(())) => peer.blocked = false,
                 Poll::Ready(Err(_)) => return Err(left(to)),
             }

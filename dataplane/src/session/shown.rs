@@ -24,7 +24,7 @@ impl Shown {
             Request::Sql(sql) => Self {
                 command: String::from_utf8_lossy(sql.text).into_owned(),
                 binds: bind_texts(sql.binds.raw),
-                facts: serde_json::json!({ "kinds": words(sql.facts), "facts": facts_json(sql.facts) }),
+                facts: serde_json::json!({ "kinds": words(sql.facts), "facts": parsed(&facts_json(sql.facts)) }),
                 in_transaction: sql.in_transaction,
             },
             Request::Http(http) => Self {
@@ -38,6 +38,10 @@ impl Shown {
             },
         }
     }
+}
+
+fn parsed(json: &str) -> serde_json::Value {
+    serde_json::from_str(json).unwrap_or_default()
 }
 
 /// Postgres bind values: text as it is, binary as hex.
