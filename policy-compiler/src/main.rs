@@ -190,6 +190,9 @@ fn check(dir: &Path, json: bool) -> anyhow::Result<bool> {
             cost.pattern
         );
     }
+    if let Some(speed) = report.masks_megabytes_per_second {
+        println!("{speed:>7} MB/s             all mask patterns at once");
+    }
     Ok(true)
 }
 

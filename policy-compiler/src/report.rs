@@ -17,6 +17,8 @@ pub struct Report {
     pub samples: usize,
     pub shadowed: Vec<Shadowed>,
     pub patterns: Vec<PatternCost>,
+    /// All mask patterns at once, as answers are scanned; `None` where there is none.
+    pub masks_megabytes_per_second: Option<u64>,
 }
 
 /// A rule whose every sample an earlier block rule for the same callers already stops.
@@ -51,6 +53,10 @@ pub fn report(compiled: &Compiled) -> Result<Report, String> {
         samples: compiled.samples.len(),
         shadowed: shadowed(compiled)?,
         patterns: all.map(cost).collect::<Result<_, _>>()?,
+        masks_megabytes_per_second: match tables.mask_patterns.as_slice() {
+            [] => None,
+            patterns => Some(speed(patterns, &rows)?),
+        },
     })
 }
 
@@ -109,8 +115,17 @@ fn is_narrower(inner: &Selector, outer: &Selector) -> bool {
 }
 
 fn cost(tables: &table::Tables, pattern: &table::Pattern, rows: &[u8]) -> Result<PatternCost, String> {
-    let alone = std::slice::from_ref(pattern);
-    let scanner = scanner(&patterns::compile_all(alone)?, alone)?.ok_or("no scanner")?;
+    Ok(PatternCost {
+        pattern: pattern.text.clone(),
+        used_by: users(tables, &pattern.text),
+        max_width_bytes: pattern.max_width,
+        megabytes_per_second: speed(std::slice::from_ref(pattern), rows)?,
+    })
+}
+
+/// Megabytes a second with these patterns in one database.
+fn speed(patterns: &[table::Pattern], rows: &[u8]) -> Result<u64, String> {
+    let scanner = scanner(&patterns::compile_all(patterns)?, patterns)?.ok_or("no scanner")?;
     let mut scanned = 0_usize;
     let begin = Instant::now();
     while begin.elapsed() < Duration::from_millis(20) {
@@ -121,12 +136,7 @@ fn cost(tables: &table::Tables, pattern: &table::Pattern, rows: &[u8]) -> Result
         }
     }
     let micros = u64::try_from(begin.elapsed().as_micros()).unwrap_or(u64::MAX).max(1);
-    Ok(PatternCost {
-        pattern: pattern.text.clone(),
-        used_by: users(tables, &pattern.text),
-        max_width_bytes: pattern.max_width,
-        megabytes_per_second: scanned as u64 / micros,
-    })
+    Ok(scanned as u64 / micros)
 }
 
 fn users(tables: &table::Tables, text: &str) -> Vec<String> {

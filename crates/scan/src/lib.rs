@@ -4,7 +4,7 @@
 //! `hs_runtime` in the network process, so that no pattern compiler is in it, `hs` (through the `hyperscan` crate)
 //! in the policy compiler. The build script of a program with the runtime alone:
 //!
-//! ```ignore
+//! ```text
 //! fn main() {
 //!     // `.cargo/config.toml` sets it. As an argument, it stands after everything that refers to it.
 //!     println!("cargo::rerun-if-env-changed=HYPERSCAN_ROOT");
