@@ -1,10 +1,8 @@
 //! Processes killed under load: what goes on, what ends, and that nothing executed is missing from the record.
 
-mod appliance;
-
 use std::process::{Child, Command, Stdio};
 
-use appliance::{Appliance, PATIENCE, Who, scale, text};
+use crate::appliance::{Appliance, PATIENCE, Who, scale, text};
 
 /// pgbench inserting numbered rows on the scratch connection, each in one statement.
 fn load(appliance: &Appliance, seconds: u32) -> Child {

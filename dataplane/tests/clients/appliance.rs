@@ -10,29 +10,29 @@ use std::sync::{OnceLock, mpsc};
 use std::time::{Duration, Instant};
 
 /// How long anything may take before a test calls it stuck. Never slept through: only a bound on waiting.
-pub const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// One running appliance.
-pub struct Appliance {
-    pub env: BTreeMap<String, String>,
-    pub dir: PathBuf,
+pub(crate) struct Appliance {
+    pub(crate) env: BTreeMap<String, String>,
+    pub(crate) dir: PathBuf,
     supervisor: u32,
     _directory: tempfile::TempDir,
 }
 
 /// The sample's identities.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Who {
+pub(crate) enum Who {
     Analyst,
     Job,
     Privileged,
 }
 
 impl Who {
-    pub const ALL: [Self; 3] = [Self::Analyst, Self::Job, Self::Privileged];
+    pub(crate) const ALL: [Self; 3] = [Self::Analyst, Self::Job, Self::Privileged];
 
     /// The role it may ask for, and the end of its token's variable.
-    pub const fn role(self) -> &'static str {
+    pub(crate) const fn role(self) -> &'static str {
         match self {
             Self::Analyst => "analyst",
             Self::Job => "job",
@@ -43,13 +43,13 @@ impl Who {
 
 impl Appliance {
     /// One appliance for every test of this process that does not break it.
-    pub fn shared() -> &'static Self {
+    pub(crate) fn shared() -> &'static Self {
         static SHARED: OnceLock<Appliance> = OnceLock::new();
         SHARED.get_or_init(Self::start)
     }
 
     /// An appliance of the test's own, to be broken at will.
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let directory = tempfile::Builder::new().prefix("weir-test-").tempdir().unwrap();
         let dir = directory.path().to_owned();
         let (ready, is_ready) = mpsc::channel();
@@ -88,18 +88,18 @@ impl Appliance {
             .unwrap()
     }
 
-    pub fn var(&self, name: &str) -> &str {
+    pub(crate) fn var(&self, name: &str) -> &str {
         self.env.get(name).unwrap_or_else(|| panic!("{name} is not in the environment file"))
     }
 
     /// The token of one of the sample's identities.
-    pub fn token(&self, who: Who) -> String {
+    pub(crate) fn token(&self, who: Who) -> String {
         let file = self.var(&format!("WEIR_TOKEN_{}", who.role().to_uppercase()));
         fs::read_to_string(file).unwrap().trim().to_owned()
     }
 
     /// Mints any other token.
-    pub fn mint(&self, arguments: &[&str]) -> String {
+    pub(crate) fn mint(&self, arguments: &[&str]) -> String {
         let output =
             self.admin(&[&["dev", "token", "--dir", self.var("WEIR_DEV_ISSUER")], arguments].concat());
         assert!(output.status.success(), "dev token: {}", text(&output.stderr));
@@ -107,7 +107,7 @@ impl Appliance {
     }
 
     /// `weir-admin` with the demo's environment, as the approver.
-    pub fn admin(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn admin(&self, arguments: &[&str]) -> Output {
         let mut command = Command::new(program("weir-admin"));
         command.args(arguments).envs(&self.env);
         command.env("WEIR_ADMIN_TOKEN_FILE", self.var("WEIR_APPROVER_TOKEN_FILE"));
@@ -115,7 +115,7 @@ impl Appliance {
     }
 
     /// A command pointed at Weir by libpq's own environment.
-    pub fn client(&self, program: &str, database: &str, role: &str, token: &str) -> Command {
+    pub(crate) fn client(&self, program: &str, database: &str, role: &str, token: &str) -> Command {
         let mut command = Command::new(program);
         command.envs(&self.env).envs([
             ("PGHOST", self.var("WEIR_PG_HOST")),
@@ -131,16 +131,16 @@ impl Appliance {
         command
     }
 
-    pub fn psql(&self, who: Who, sql: &str) -> Output {
+    pub(crate) fn psql(&self, who: Who, sql: &str) -> Output {
         self.psql_with(self.var("WEIR_PG_DATABASE"), who.role(), &self.token(who), sql)
     }
 
-    pub fn psql_with(&self, database: &str, role: &str, token: &str, sql: &str) -> Output {
+    pub(crate) fn psql_with(&self, database: &str, role: &str, token: &str, sql: &str) -> Output {
         self.client("psql", database, role, token).args(["-XAtq", "-c", sql]).output().unwrap()
     }
 
     /// What the sample server itself answers, past Weir.
-    pub fn direct(&self, sql: &str) -> String {
+    pub(crate) fn direct(&self, sql: &str) -> String {
         let output = Command::new("psql")
             .arg(self.var("WEIR_PG_UPSTREAM"))
             .args(["-XAtq", "-c", sql])
@@ -151,13 +151,13 @@ impl Appliance {
     }
 
     /// Every value of the sample that must never reach a masked caller or a disk.
-    pub fn canaries(&self) -> Vec<String> {
+    pub(crate) fn canaries(&self) -> Vec<String> {
         let all = self.direct("SELECT unnest(ARRAY[ssn, mrn, card]) FROM patients");
         all.lines().map(str::to_owned).collect()
     }
 
     /// The process of this appliance whose command line starts so: a program, and perhaps its first argument.
-    pub fn process(&self, command: &str) -> u32 {
+    pub(crate) fn process(&self, command: &str) -> u32 {
         let processes = fs::read_dir("/proc")
             .unwrap()
             .flatten()
@@ -184,7 +184,7 @@ impl Appliance {
     }
 
     /// Waits until `done` says something, without sleeping longer than it must.
-    pub fn until<T>(what: &str, mut done: impl FnMut() -> Option<T>) -> T {
+    pub(crate) fn until<T>(what: &str, mut done: impl FnMut() -> Option<T>) -> T {
         let start = Instant::now();
         loop {
             if let Some(value) = done() {
@@ -206,24 +206,24 @@ impl Drop for Appliance {
 }
 
 /// A program of this workspace, beside the test that runs.
-pub fn program(name: &str) -> PathBuf {
+pub(crate) fn program(name: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let program = test.ancestors().nth(2).unwrap().join(name);
     assert!(program.exists(), "{} is not built: run `make build` first", program.display());
     program
 }
 
-pub fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
 /// How much of a long test to run: 1 in `make test`.
-pub fn scale() -> usize {
+pub(crate) fn scale() -> usize {
     std::env::var("WEIR_SCALE").ok().and_then(|scale| scale.parse().ok()).unwrap_or(1)
 }
 
 /// Runs a client to its end and gives it `input`.
-pub fn run_with_input(mut command: Command, input: &[u8]) -> Output {
+pub(crate) fn run_with_input(mut command: Command, input: &[u8]) -> Output {
     let mut child =
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();

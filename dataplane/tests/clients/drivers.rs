@@ -1,11 +1,9 @@
 //! The same visit with every stock driver (see `drivers/README.md`): one expectation serves them all.
 
-mod appliance;
-
 use std::collections::BTreeMap;
 use std::process::Command;
 
-use appliance::{Appliance, Who, text};
+use crate::appliance::{Appliance, Who, text};
 use serde_json::Value;
 
 const SCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/drivers");

@@ -1,10 +1,8 @@
 //! A held command on a live connection: the upstream sees nothing until people say yes, and never what they did not see.
 
-mod appliance;
-
 use std::process::{Child, Stdio};
 
-use appliance::{Appliance, Who, text};
+use crate::appliance::{Appliance, Who, text};
 use serde_json::Value;
 
 const DELETE: &str = "DELETE FROM visits";

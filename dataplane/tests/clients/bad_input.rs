@@ -1,11 +1,9 @@
 //! What a hostile or broken client meets: the protocol's own error, naming what was wrong; nobody else is disturbed.
 
-mod appliance;
-
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use appliance::{Appliance, PATIENCE, Who, text};
+use crate::appliance::{Appliance, PATIENCE, Who, text};
 
 /// A fresh connection to the Postgres listener.
 fn connect() -> TcpStream {

@@ -1,12 +1,10 @@
 //! psql, pgbench and pg_dump, unchanged, through the real programs to a real server.
 
-mod appliance;
-
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use appliance::{Appliance, Who, run_with_input, text};
+use crate::appliance::{Appliance, Who, run_with_input, text};
 
 #[test]
 fn one_query_shows_each_identity_what_it_may_see() {
