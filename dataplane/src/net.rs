@@ -29,8 +29,19 @@ impl Runtime {
     /// # Errors
     /// The host's: io_uring is off, forbidden, or short of locked memory.
     pub(crate) fn new() -> io::Result<Self> {
+        // The kernel does its part of an operation when the core asks, not in the middle of something else.
         let mut ring = io_uring::IoUring::builder();
-        ring.setup_coop_taskrun();
+        ring.setup_single_issuer().setup_defer_taskrun();
+        match Self::over(ring) {
+            // Before 6.1 the kernel knows less.
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+                Self::over(io_uring::IoUring::builder())
+            }
+            outcome => outcome,
+        }
+    }
+
+    fn over(ring: io_uring::Builder) -> io::Result<Self> {
         monoio::RuntimeBuilder::<monoio::IoUringDriver>::new()
             .uring_builder(ring)
             .with_entries(RING_ENTRIES)

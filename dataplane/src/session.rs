@@ -33,6 +33,7 @@ use weir_policy::{Caller, Decide, Request, Timestamp, Verdict};
 use weir_wire::{Action, Machine, Side, Step};
 
 use crate::clock::Now;
+use crate::net::Watch;
 use crate::roll::Live;
 use crate::socket::{READ_BYTES, Received, Scratch, Socket};
 use crate::worker::{Bench, Worker};
@@ -66,6 +67,8 @@ pub(crate) struct Session<M: Machine> {
     upstream: Peer,
     login: Option<LoginFuture>,
     login_polled: bool,
+    /// The place in the queue of sessions that have more to do.
+    turn: Option<Watch>,
     /// What the login under way presented, until the upstream accepted it too.
     presented: Option<Presented>,
     retried: bool,
@@ -108,6 +111,7 @@ impl<M: Machine + 'static> Session<M> {
             upstream: Peer::new(None),
             login: None,
             login_polled: false,
+            turn: None,
             presented: None,
             retried: false,
             implied,
@@ -157,8 +161,16 @@ impl<M: Machine + 'static> Session<M> {
                 Err(ended) => self.begin_end(ended),
             }
         }
-        context.waker().wake_by_ref();
+        self.queue_up(context);
         Poll::Pending
+    }
+
+    /// Goes on behind everybody else. By way of the kernel: a task that wakes itself would keep the core from asking
+    /// what has become ready for the others.
+    fn queue_up(&mut self, context: &mut Context<'_>) {
+        let worker = &self.worker;
+        let turn = self.turn.get_or_insert_with(|| Watch::readable(&worker.always_ready));
+        while turn.poll(context).is_ready() {}
     }
 
     /// One look at everything. True: something is left to do at once.

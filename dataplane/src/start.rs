@@ -1,6 +1,8 @@
 //! Starting and stopping: what must hold before the first client is let in, the threads, reload and drain.
 
+use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
@@ -164,26 +166,35 @@ fn start_core(
     let (shared, bundle, rings) = (Arc::clone(shared), Arc::clone(bundle), Arc::clone(rings));
     spawn(&format!("core-{core}"), move || {
         pin(cpu);
-        let outcome = make_runtime().and_then(|mut runtime| {
-            let worker = Worker::new(core, shared, Policy::new(bundle), record, rings);
-            let done = runtime.block_on(async {
-                for (door, socket) in doors {
-                    net::spawn(listen::accept(std::rc::Rc::clone(&worker), door, socket));
-                }
-                worker.run(mail).await
-            });
-            tracing::info!(core, "{}", worker.metrics.summary());
-            // With operations in flight a runtime must not be taken apart; the process ends soon.
-            std::mem::forget(runtime);
-            std::mem::forget(worker);
-            done.map_err(anyhow::Error::from)
-        });
+        let outcome = run_core(|| Worker::new(core, shared, Policy::new(bundle), record, rings), doors, mail);
         if let Err(error) = outcome {
             // A node without one of its cores would serve some clients and not others.
             tracing::error!(core, "a core stopped, and the process with it: {error:#}");
             net::exit(1);
         }
     })
+}
+
+/// One core's life, on its own thread.
+fn run_core(
+    worker: impl FnOnce() -> std::io::Result<Rc<Worker>>,
+    doors: Vec<(Arc<Door>, OwnedFd)>,
+    mail: Receiver<Mail>,
+) -> Result<()> {
+    let mut runtime = make_runtime()?;
+    let done = runtime.block_on(async {
+        let worker = worker()?;
+        for (door, socket) in doors {
+            net::spawn(listen::accept(Rc::clone(&worker), door, socket));
+        }
+        let done = worker.run(mail).await;
+        tracing::info!(core = worker.core, "{}", worker.metrics.summary());
+        std::mem::forget(worker);
+        done
+    });
+    // With operations in flight a runtime must not be taken apart; the process ends soon.
+    std::mem::forget(runtime);
+    done.map_err(anyhow::Error::from)
 }
 
 fn pin(cpu: usize) {

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use crossbeam::channel::Receiver;
 use ring::rand::SystemRandom;
+use rustix::event::EventfdFlags;
 use weir_control::Credential;
 use weir_mask::MaskKey;
 use weir_policy::Policy;
@@ -49,6 +50,8 @@ pub(crate) struct Worker {
     pub bench: RefCell<Bench>,
     pub random: SystemRandom,
     pub metrics: Metrics,
+    /// Readable at once, whenever one asks.
+    pub always_ready: Io,
     pub draining: Cell<bool>,
     pub stopped: Cell<bool>,
     asks: RefCell<HashMap<u64, Asked>>,
@@ -84,15 +87,18 @@ enum Asked {
 }
 
 impl Worker {
+    /// # Errors
+    /// The host's: no descriptors left.
     pub(crate) fn new(
         core: u16,
         shared: Arc<Shared>,
         policy: Policy,
         record: Record,
         rings: Arc<Rings>,
-    ) -> Rc<Self> {
+    ) -> std::io::Result<Rc<Self>> {
         let tokens = TokenCache::new(shared.config.limits.token_cache);
-        Rc::new(Self {
+        let always_ready = Io::new(rustix::event::eventfd(1, EventfdFlags::CLOEXEC)?)?;
+        Ok(Rc::new(Self {
             core,
             shared,
             standing: RefCell::default(),
@@ -108,12 +114,13 @@ impl Worker {
             bench: RefCell::default(),
             random: SystemRandom::new(),
             metrics: Metrics::default(),
+            always_ready,
             draining: Cell::new(false),
             stopped: Cell::new(false),
             asks: RefCell::default(),
             next_ask: Cell::new(1),
             cancels: Cell::default(),
-        })
+        }))
     }
 
     /// Runs the core's own tasks: mail, timers, the ring's bell. Ends once every session has, after `Mail::Stop`.

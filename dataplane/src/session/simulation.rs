@@ -89,7 +89,7 @@ fn worker() -> Rc<Worker> {
     let shared = Arc::new(Shared::new(config, "test".into(), control, vec![post]));
     let bundle = Bundle::from_tables(weir_policy::About::default(), &Tables::default(), None, None).unwrap();
     let record = Record::new(0, "test", 1 << 20, 1 << 16).unwrap();
-    Worker::new(0, shared, Policy::new(bundle), record, Arc::new(Rings::default()))
+    Worker::new(0, shared, Policy::new(bundle), record, Arc::new(Rings::default())).unwrap()
 }
 
 fn io(stream: UnixStream) -> Socket {
@@ -195,4 +195,35 @@ fn a_failed_session_says_its_last_words_and_a_panic_is_nobody_elses() {
         seen
     });
     assert_eq!((words.as_str(), silence.as_str(), &other), ("(farewell)\n", "", b"fine\n"));
+}
+
+#[test]
+fn a_session_that_never_runs_out_of_work_leaves_room_for_others() {
+    let slowest = Runtime::new().unwrap().block_on(async {
+        let worker = worker();
+        let (mut busy, mut busy_upstream) = begin(&worker);
+        let (mut quiet, mut quiet_upstream) = begin(&worker);
+        let peers = std::thread::spawn(move || {
+            let mut source = busy.try_clone().unwrap();
+            let flood = std::thread::spawn(move || while source.write_all(&[b'\n'; 65_536]).is_ok() {});
+            let drain = std::thread::spawn(move || {
+                let mut piece = vec![0; 65_536];
+                while matches!(busy_upstream.read(&mut piece), Ok(1..)) {}
+            });
+            let mut slowest = Duration::ZERO;
+            for _ in 0..50 {
+                let begun = std::time::Instant::now();
+                quiet.write_all(b"ping\n").unwrap();
+                quiet_upstream.read_exact(&mut [0; 5]).unwrap();
+                slowest = slowest.max(begun.elapsed());
+            }
+            busy.shutdown(std::net::Shutdown::Both).unwrap();
+            flood.join().unwrap();
+            drain.join().unwrap();
+            busy.read_to_end(&mut Vec::new()).unwrap();
+            slowest
+        });
+        until_done(peers).await
+    });
+    assert!(slowest < Duration::from_secs(2), "the quiet session waited {slowest:?}");
 }
