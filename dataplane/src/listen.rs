@@ -163,16 +163,23 @@ fn welcome(worker: &Rc<Worker>, door: &Arc<Door>, client: OwnedFd, peer: Option<
     let (task_worker, door) = (Rc::clone(worker), Arc::clone(door));
     spawn_guarded(worker, async move {
         let entry = Entry { worker: Rc::clone(&task_worker), live: Rc::clone(&live), _place: place };
-        let until = entry.worker.shared.config.limits.login_timeout;
-        let first = std::pin::pin!(begin(&entry, &door, io.clone()));
-        let limit = std::pin::pin!(net::sleep(until));
-        match race(first, limit).await {
-            Either::First(Ok(Some((client, early)))) => serve(&entry, &door, client, early).await,
-            Either::First(Ok(None)) => {}
-            Either::First(Err(error)) => tracing::debug!(client = live.client, "before a session: {error}"),
-            Either::Second(()) => tracing::debug!(client = live.client, "no session in time"),
+        if let Some((client, early)) = begin_in_time(&entry, &door, io).await {
+            serve(&entry, &door, client, early).await;
         }
     });
+}
+
+/// The first bytes and TLS, within the login timeout; its memory is gone before the session's is there.
+async fn begin_in_time(entry: &Entry, door: &Door, io: Io) -> Option<(Socket, Vec<u8>)> {
+    let client = &entry.live.client;
+    let first = std::pin::pin!(begin(entry, door, io));
+    let limit = std::pin::pin!(net::sleep(entry.worker.shared.config.limits.login_timeout));
+    match race(first, limit).await {
+        Either::First(Ok(begun)) => return begun,
+        Either::First(Err(error)) => tracing::debug!(client, "before a session: {error}"),
+        Either::Second(()) => tracing::debug!(client, "no session in time"),
+    }
+    None
 }
 
 /// A connection's place on the roll and in the count, given back however its task ends.
@@ -200,7 +207,8 @@ async fn serve(entry: &Entry, door: &Door, client: Socket, early: Vec<u8>) {
                     "no state from admin yet: a client was turned away"
                 );
             };
-            Session::new(worker, live, machine, client, early, Protocol::Postgres, implied).run().await;
+            let session = Session::new(worker, live, machine, client, early, Protocol::Postgres, implied);
+            Box::pin(session.run()).await;
         }
         Protocol::Http => {
             let Some(machine) = machine::http(&worker, implied.as_deref()) else {
@@ -209,7 +217,8 @@ async fn serve(entry: &Entry, door: &Door, client: Socket, early: Vec<u8>) {
                     "no such connection yet: a client was turned away"
                 );
             };
-            Session::new(worker, live, machine, client, early, Protocol::Http, implied).run().await;
+            let session = Session::new(worker, live, machine, client, early, Protocol::Http, implied);
+            Box::pin(session.run()).await;
         }
     }
 }

@@ -204,13 +204,15 @@ impl Socket {
     /// # Errors
     /// The peer's or the network's: the connection is gone, or ended in order.
     pub(crate) async fn receive_some(&mut self) -> io::Result<Vec<u8>> {
-        let mut wire = Wire { read: vec![0; READ_BYTES], sealed: Vec::new() };
-        let mut plain = Vec::with_capacity(READ_BYTES);
         loop {
+            self.io.readable().await?;
+            // Whoever waits here for long pins nothing.
+            let mut wire = Wire { read: vec![0; READ_BYTES], sealed: Vec::new() };
+            let mut plain = Vec::with_capacity(READ_BYTES);
             match self.receive(&mut plain, &mut wire)? {
-                Received::Plain { .. } => return Ok(plain),
+                Received::Plain { .. } => return Ok(plain.as_slice().to_vec()),
                 Received::End => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Received::Nothing => self.io.readable().await?,
+                Received::Nothing => {}
             }
         }
     }
@@ -289,15 +291,21 @@ pub(crate) async fn send_all(io: &Io, mut bytes: &[u8]) -> io::Result<()> {
 /// # Errors
 /// The peer's or the network's: the connection is gone, `UnexpectedEof` where it ended in order.
 pub(crate) async fn read_some(io: &Io, into: &mut Vec<u8>) -> io::Result<()> {
+    while !try_read_some(io, into)? {
+        io.readable().await?;
+    }
+    Ok(())
+}
+
+/// The part of it that needs a buffer, and so is not there while it waits.
+fn try_read_some(io: &Io, into: &mut Vec<u8>) -> io::Result<bool> {
     let mut chunk = [0; 4096];
-    loop {
-        match io.try_recv(&mut chunk)? {
-            None => io.readable().await?,
-            Some(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Some(length) => {
-                into.extend_from_slice(chunk.get(..length).unwrap_or_default());
-                return Ok(());
-            }
+    match io.try_recv(&mut chunk)? {
+        None => Ok(false),
+        Some(0) => Err(io::ErrorKind::UnexpectedEof.into()),
+        Some(length) => {
+            into.extend_from_slice(chunk.get(..length).unwrap_or_default());
+            Ok(true)
         }
     }
 }

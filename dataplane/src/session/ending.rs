@@ -10,7 +10,7 @@ use super::Session;
 use crate::clock::Now;
 use crate::net::{self, Either, race};
 use crate::roll::Order;
-use crate::socket::Socket;
+use crate::socket::{Socket, read_some};
 use crate::upstream;
 
 /// How long last words may take to leave.
@@ -246,17 +246,9 @@ impl<M: Machine> Drop for Session<M> {
 pub(crate) async fn linger(socket: &Socket) {
     let io = socket.io().clone();
     let drain = std::pin::pin!(async move {
-        let mut rest = [0; 4096];
-        loop {
-            match io.try_recv(&mut rest) {
-                Ok(None) => {
-                    if io.readable().await.is_err() {
-                        return;
-                    }
-                }
-                Ok(Some(0)) | Err(_) => return,
-                Ok(Some(_)) => {}
-            }
+        let mut rest = Vec::new();
+        while read_some(&io, &mut rest).await.is_ok() {
+            rest.clear();
         }
     });
     let limit = std::pin::pin!(net::sleep(Duration::from_secs(1)));

@@ -227,3 +227,9 @@ fn a_session_that_never_runs_out_of_work_leaves_room_for_others() {
     });
     assert!(slowest < Duration::from_secs(2), "the quiet session waited {slowest:?}");
 }
+
+#[test]
+fn an_idle_sessions_task_is_small() {
+    let session = size_of::<Session<weir_postgres::PostgresMachine>>();
+    assert!(session <= 2048, "a session is {session} bytes");
+}
