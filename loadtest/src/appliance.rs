@@ -28,8 +28,9 @@ impl Appliance {
         if dir.exists() {
             fs::remove_dir_all(dir).context("removing the last run's directory")?;
         }
-        fs::create_dir_all(dir)?;
-        let dir = dir.canonicalize()?;
+        let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        fs::create_dir_all(parent)?;
+        let dir = parent.canonicalize()?.join(dir.file_name().context("--dir names no directory")?);
         let mut supervisor = Command::new("setpriv")
             .args(["--pdeathsig", "TERM"])
             .arg(program("weir-admin")?)
@@ -37,12 +38,12 @@ impl Appliance {
             .arg(&dir)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(fs::File::create(dir.join("dev-up.log"))?)
+            .stderr(fs::File::create(dir.with_extension("log"))?)
             .spawn()
             .context("starting weir-admin dev up")?;
         let mut lines = BufReader::new(supervisor.stdout.take().context("no standard output")?).lines();
         let ready = lines.by_ref().map_while(Result::ok).any(|line| line.contains("ready"));
-        ensure!(ready, "the appliance did not start: see {}", dir.join("dev-up.log").display());
+        ensure!(ready, "the appliance did not start: see {}", dir.with_extension("log").display());
         // Whatever else it prints must not fill the pipe.
         std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
         let env = environment(&dir.join("env"))?;

@@ -203,7 +203,7 @@ fn manifests() -> BTreeMap<String, BTreeSet<String>> {
     let manifests = files(&["toml"]).into_iter().filter(|file| file.path.ends_with("/Cargo.toml"));
     manifests
         .filter_map(|file| {
-            let manifest = file.text.parse::<toml::Table>().unwrap();
+            let manifest = file.text.parse::<toml::Table>().ok()?;
             let name = manifest.get("package")?.get("name")?.as_str()?.to_owned();
             let sections = ["dependencies", "dev-dependencies", "build-dependencies"];
             let tables = sections.into_iter().filter_map(|section| manifest.get(section)?.as_table());

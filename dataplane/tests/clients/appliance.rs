@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{OnceLock, mpsc};
@@ -50,8 +51,11 @@ impl Appliance {
 
     /// An appliance of the test's own, to be broken at will.
     pub(crate) fn start() -> Self {
-        let directory = tempfile::Builder::new().prefix("weir-test-").tempdir().unwrap();
-        let dir = directory.path().to_owned();
+        // The sample server's own user must be able to pass through.
+        let passable = fs::Permissions::from_mode(0o711);
+        let directory =
+            tempfile::Builder::new().prefix("weir-test-").permissions(passable).tempdir().unwrap();
+        let dir = directory.path().join("appliance");
         let (ready, is_ready) = mpsc::channel();
         let at = dir.clone();
         // The kernel ends the supervisor with the thread that started it, so that thread waits for the process's end.
@@ -67,7 +71,7 @@ impl Appliance {
             let _status = child.wait();
         });
         let supervisor = is_ready.recv_timeout(PATIENCE).unwrap_or_else(|_| {
-            let log = fs::read_to_string(dir.join("dev-up.log")).unwrap_or_default();
+            let log = fs::read_to_string(dir.with_extension("log")).unwrap_or_default();
             panic!("the appliance did not start:\n{log}")
         });
         let env = read_env(&dir.join("env"));
@@ -75,7 +79,7 @@ impl Appliance {
     }
 
     fn supervisor(dir: &Path) -> Child {
-        let log = fs::File::create(dir.join("dev-up.log")).unwrap();
+        let log = fs::File::create(dir.with_extension("log")).unwrap();
         Command::new("setpriv")
             .args(["--pdeathsig", "TERM"])
             .arg(program("weir-admin"))

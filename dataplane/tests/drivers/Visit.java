@@ -26,7 +26,7 @@ public class Visit {
             show("star", rows(db.createStatement().executeQuery("SELECT * FROM patients WHERE id = 1")));
             StringWriter copied = new StringWriter();
             new org.postgresql.copy.CopyManager(db.unwrap(org.postgresql.core.BaseConnection.class))
-                .copyOut("COPY (SELECT id, ssn, email FROM patients WHERE id <= 3 ORDER BY id) TO STDOUT", copied);
+                .copyOut("COPY (SELECT id, ssn, email FROM patients ORDER BY id LIMIT 3) TO STDOUT", copied);
             StringJoiner lines = new StringJoiner(",", "[", "]");
             for (String line : copied.toString().split("\n")) {
                 StringJoiner cells = new StringJoiner(",", "[", "]");

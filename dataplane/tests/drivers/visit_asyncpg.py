@@ -45,7 +45,7 @@ async def visit():
     async def keep(data):
         copied.extend(data)
 
-    await db.copy_from_query("SELECT id, ssn, email FROM patients WHERE id <= 3 ORDER BY id", output=keep)
+    await db.copy_from_query("SELECT id, ssn, email FROM patients ORDER BY id LIMIT 3", output=keep)
     show("copy", rows=[line.split("\t") for line in copied.decode().splitlines()])
     show("blocked", error=await sqlstate(db, "DROP TABLE patients"))
     show("after", rows=plain(await db.fetch("SELECT 1")))

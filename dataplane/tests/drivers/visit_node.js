@@ -18,7 +18,7 @@ async function visit() {
   show('prepared', { rows: last });
   show('binary', { rows: await rows(client, { text: QUERY + '$1', values: [3], binary: true }).then((r) => r.map((row) => row.map((cell) => (Buffer.isBuffer(cell) ? cell.toString() : cell)))) });
   show('star', { rows: await rows(client, 'SELECT * FROM patients WHERE id = 1') });
-  const stream = client.query(copy.to('COPY (SELECT id, ssn, email FROM patients WHERE id <= 3 ORDER BY id) TO STDOUT'));
+  const stream = client.query(copy.to('COPY (SELECT id, ssn, email FROM patients ORDER BY id LIMIT 3) TO STDOUT'));
   let copied = '';
   for await (const chunk of stream) copied += chunk;
   show('copy', { rows: copied.trimEnd().split('\n').map((line) => line.split('\t')) });

@@ -31,7 +31,7 @@ with psycopg.connect(sslmode="verify-full", sslrootcert=os.environ["PGSSLROOTCER
     with db.transaction(), db.cursor(name="server_side") as cursor:
         cursor.execute(QUERY + "3")
         show("cursor", rows=cursor.fetchall())
-    with db.cursor().copy("COPY (SELECT id, ssn, email FROM patients WHERE id <= 3 ORDER BY id) TO STDOUT") as copy:
+    with db.cursor().copy("COPY (SELECT id, ssn, email FROM patients ORDER BY id LIMIT 3) TO STDOUT") as copy:
         show("copy", rows=list(copy.rows()))
     with db.pipeline():
         first = db.execute(QUERY + "1")
