@@ -85,6 +85,17 @@ impl Standing {
         verified.revoked_by(&self.revocations)
     }
 
+    /// The one role that this identity was granted on a connection; `None`: none, or several.
+    pub(crate) fn only_role(&self, identity: &Identity, connection: &str) -> Option<String> {
+        let mut roles = self
+            .grants
+            .iter()
+            .filter(|grant| grant.connection == connection && fits(grant, identity))
+            .map(|grant| &grant.role);
+        let first = roles.next()?;
+        roles.all(|role| role == first).then(|| first.clone())
+    }
+
     /// The most sessions any fitting grant allows; `None`: no grant fits.
     pub(crate) fn granted(&self, identity: &Identity, connection: &str, role: &str) -> Option<usize> {
         self.grants

@@ -108,7 +108,7 @@ pub(crate) async fn login(
 ) -> Result<LoggedIn, Refused> {
     let proven = identify(worker, &presented.token).await?;
     let standing = standing(worker)?;
-    let (target, upstream) = find_target(&standing, &presented, implied, protocol)?;
+    let (target, upstream) = find_target(&standing, &proven.identity, &presented, implied, protocol)?;
     let max = standing.granted(&proven.identity, &target.connection, &target.role).ok_or_else(|| {
         refuse(
             "(grant)",
@@ -193,6 +193,7 @@ fn unauthenticated(detail: String) -> Refused {
 
 fn find_target(
     standing: &Standing,
+    identity: &Identity,
     presented: &Presented,
     implied: Option<String>,
     protocol: Protocol,
@@ -201,8 +202,11 @@ fn find_target(
         let text = "no connection named: connect with its name as the database";
         return Err(refuse("(connection)", Reason::Forbidden, text, "no connection named"));
     };
-    let Some(role) = presented.role.clone().filter(|role| !role.is_empty()) else {
-        return Err(refuse("(role)", Reason::Forbidden, "no role named", "no role named"));
+    let named = presented.role.clone().filter(|role| !role.is_empty());
+    // Who was granted one role need not name it.
+    let Some(role) = named.or_else(|| standing.only_role(identity, &connection)) else {
+        let text = "no role named: say which of your roles to use";
+        return Err(refuse("(role)", Reason::Forbidden, text, "no role named"));
     };
     let upstream = standing.connection(&connection).filter(|known| known.connection.protocol == protocol);
     let Some(upstream) = upstream.cloned() else {

@@ -111,13 +111,11 @@ fn begin(worker: &Rc<Worker>) -> (UnixStream, UnixStream) {
 }
 
 /// Drives the runtime until the threads that play the peers are done.
-fn until_done<T: Send + 'static>(peers: std::thread::JoinHandle<T>) -> impl Future<Output = T> {
-    async move {
-        while !peers.is_finished() {
-            net::sleep(Duration::from_millis(1)).await;
-        }
-        peers.join().unwrap()
+async fn until_done<T: Send + 'static>(peers: std::thread::JoinHandle<T>) -> T {
+    while !peers.is_finished() {
+        net::sleep(Duration::from_millis(1)).await;
     }
+    peers.join().unwrap()
 }
 
 #[test]
