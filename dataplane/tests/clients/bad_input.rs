@@ -86,6 +86,7 @@ fn a_wrong_or_expired_token_gets_one_vague_text() {
     let stranger = appliance.mint(&["--sub", "x", "--group", "jobs", "--ttl", "5m", "--aud", "elsewhere"]);
     let (signed, signature) = good.rsplit_once('.').unwrap();
     let altered = format!("{signed}.{}", signature.chars().rev().collect::<String>());
+    let mut told = None;
     for (name, token) in
         [("expired", &expired), ("audience", &stranger), ("altered", &altered), ("no jwt", &"x".to_owned())]
     {
@@ -93,9 +94,9 @@ fn a_wrong_or_expired_token_gets_one_vague_text() {
         assert!(!output.status.success(), "{name} was let in");
         let said = text(&output.stderr);
         assert!(said.contains("FATAL"), "{name}: {said}");
-        for secret in [token.as_str(), "expired", "audience", "signature"] {
-            assert!(!said.contains(secret) || token.len() < 5, "{name} tells too much: {said}");
-        }
+        assert!(name == "no jwt" || !said.contains(token.as_str()), "{name}: the token is in {said}");
+        let vague = told.get_or_insert_with(|| said.clone());
+        assert_eq!(&said, vague, "{name} is told apart");
     }
 }
 

@@ -24,7 +24,7 @@ fn pending(appliance: &Appliance) -> Vec<String> {
     let output = appliance.admin(&["approvals", "list", "--json"]);
     assert!(output.status.success(), "{}", text(&output.stderr));
     let list = serde_json::from_slice::<Value>(&output.stdout).unwrap();
-    list.as_array().unwrap().iter().map(|hold| hold["hold"].as_str().unwrap().to_owned()).collect()
+    list.as_array().unwrap().iter().map(|hold| hold["request"]["hold"].as_str().unwrap().to_owned()).collect()
 }
 
 fn visits(appliance: &Appliance) -> String {
