@@ -236,22 +236,29 @@ impl<M: Machine + 'static> Session<M> {
         Ok(())
     }
 
+    /// Sends on, and never leaves with something unsent that nobody will wake the session for: a socket that takes a
+    /// part of what it said it would take is asked again.
     pub(super) fn write(&mut self, to: Side, context: &mut Context<'_>) -> Result<(), Ended> {
-        let peer = self.peer(to);
-        if !peer.has_output() {
-            return Ok(());
-        }
-        let Some(socket) = &mut peer.socket else { return Ok(()) };
-        if peer.blocked {
-            match socket.poll_writable(context) {
-                Poll::Pending => return Ok(()),
-                Poll::Ready(Ok(())) => peer.blocked = false,
-                Poll::Ready(Err(_)) => return Err(left(to)),
+        loop {
+            let peer = self.peer(to);
+            if !peer.has_output() {
+                return Ok(());
+            }
+            let Some(socket) = &mut peer.socket else { return Ok(()) };
+            if peer.blocked {
+                match socket.poll_writable(context) {
+                    Poll::Pending => return Ok(()),
+                    Poll::Ready(Ok(())) => peer.blocked = false,
+                    Poll::Ready(Err(_)) => return Err(left(to)),
+                }
+            }
+            let worker = Rc::clone(&self.worker);
+            let mut bench = worker.bench.borrow_mut();
+            self.flush(to, &mut bench, context)?;
+            if !self.peer(to).blocked {
+                return Ok(());
             }
         }
-        let worker = Rc::clone(&self.worker);
-        let mut bench = worker.bench.borrow_mut();
-        self.flush(to, &mut bench, context)
     }
 }
 
