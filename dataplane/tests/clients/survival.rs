@@ -95,7 +95,8 @@ fn a_killed_data_plane_leaves_a_complete_record() {
         let output = appliance.admin(&["sessions", "list", "--json"]);
         let list = serde_json::from_slice::<serde_json::Value>(&output.stdout).ok()?;
         let sessions = list.as_array()?;
-        (!sessions.is_empty() && sessions.iter().all(|session| !session["closed_unix_ms"].is_null())).then_some(())
+        (!sessions.is_empty() && sessions.iter().all(|session| !session["closed_unix_ms"].is_null()))
+            .then_some(())
     });
     assert!(recorded_inserts(&appliance) >= marks(&appliance), "no executed statement lacks its record");
     verify(&appliance);
