@@ -8,6 +8,7 @@ use std::task::Context;
 use ring::rand::SecureRandom;
 use weir_control::{HoldRequest, Protocol, Refusal, Release};
 use weir_policy::{Approval, Denial, Hold, HoldTerms, Reason, Request, Verdict};
+use weir_postgres::CANCELLED;
 use weir_segment::{Body, Direction, Released};
 use weir_wire::{Lane, Machine, Side};
 
@@ -252,12 +253,8 @@ impl<M: Machine + 'static> Session<M> {
         }
         for name in names {
             self.withdraw(&name);
-            self.deny_held(
-                &name,
-                Released::Withdrawn,
-                "cancelled by the client while waiting for approval",
-                context,
-            )?;
+            let text = "cancelled by the client while waiting for approval";
+            self.deny_held_by(Some(CANCELLED), &name, Released::Withdrawn, text, context)?;
         }
         Ok(())
     }
@@ -313,10 +310,22 @@ impl<M: Machine + 'static> Session<M> {
         text: &str,
         context: &mut Context<'_>,
     ) -> Result<(), Ended> {
+        self.deny_held_by(None, name, outcome, text, context)
+    }
+
+    /// `rule`: instead of the one that held it.
+    fn deny_held_by(
+        &mut self,
+        rule: Option<&str>,
+        name: &str,
+        outcome: Released,
+        text: &str,
+        context: &mut Context<'_>,
+    ) -> Result<(), Ended> {
         let worker = Rc::clone(&self.worker);
         let ended = self.desk.end_hold(&worker, name, (outcome, text), (&[], &[]), self.now)?;
         let Some(held) = ended else { return Ok(()) };
-        let verdict = Verdict::Deny(denial(&held.rule, Reason::NotApproved, text));
+        let verdict = Verdict::Deny(denial(rule.unwrap_or(&held.rule), Reason::NotApproved, text));
         self.resume(held.lane, verdict, context)
     }
 

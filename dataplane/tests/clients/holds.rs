@@ -79,18 +79,12 @@ fn a_client_that_leaves_withdraws_its_command() {
 #[test]
 fn a_cancel_withdraws_the_command_and_keeps_the_connection() {
     let appliance = Appliance::start();
-    let mut psql =
-        appliance.client("psql", appliance.var("WEIR_PG_DATABASE"), "job", &appliance.token(Who::Job));
-    psql.args(["-XAtq", "-v", "VERBOSITY=verbose", "-c", DELETE, "-c", "SELECT 'alive'"]);
-    let child = psql.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    Appliance::until("the command to be held", || pending(&appliance).pop());
-    // What Ctrl-C at a terminal does: psql sends a CancelRequest of its own.
-    let interrupted =
-        std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
-    assert!(interrupted.success());
-    let done = child.wait_with_output().unwrap();
-    assert!(text(&done.stderr).contains("57014"), "query_canceled: {}", text(&done.stderr));
-    assert_eq!(text(&done.stdout).trim(), "alive", "the connection goes on");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/drivers/cancel_psycopg.py");
+    let token = appliance.token(Who::Job);
+    let mut python = appliance.client("python3", appliance.var("WEIR_PG_DATABASE"), "job", &token);
+    let done = python.arg(script).output().unwrap();
+    assert_eq!(text(&done.stdout), "57014\nalive\n", "{}", text(&done.stderr));
+    assert!(pending(&appliance).is_empty());
 }
 
 #[test]
