@@ -307,7 +307,7 @@ pub(crate) struct TokenArgs {
     #[arg(long = "group", value_name = "GROUP")]
     pub groups: Vec<String>,
     /// Time to live: seconds, or with s, m or h
-    #[arg(long, default_value = "15m", value_parser = crate::duration::parse)]
+    #[arg(long, default_value = "15m", value_parser = weir_sources::duration)]
     pub ttl: std::time::Duration,
     /// Audience
     #[arg(long, default_value = "weir")]

@@ -31,8 +31,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use serde::Deserialize;
 use weir_control::ClaimCondition;
-
-use crate::toml_file;
+use weir_sources::Source;
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -109,7 +108,7 @@ impl Config {
     /// # Errors
     /// The operator's: unreadable, an unknown key, or values that cannot hold together.
     pub(crate) fn load(path: &Path) -> Result<Self> {
-        let config: Self = toml_file::read(path)?;
+        let config: Self = Source::read(path)?.parse()?;
         config.check().map_err(|error| error.context(path.display().to_string()))?;
         Ok(config)
     }

@@ -13,7 +13,6 @@ mod clock;
 mod commands;
 mod config;
 mod dev;
-mod duration;
 mod init;
 mod jwks;
 mod keys;
@@ -24,7 +23,6 @@ mod sessions;
 mod state;
 mod table;
 mod tls;
-mod toml_file;
 mod users;
 mod vault;
 

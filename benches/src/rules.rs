@@ -1,6 +1,5 @@
 //! The rules of `policy/` as a core gets them: compiled, signed, verified, loaded.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use ring::rand::SystemRandom;
@@ -9,6 +8,7 @@ use weir_policy::{
     About, Binds, Caller, Facts, Identity, MaskPlan, Moment, Policy, RecordLevel, Request, Sql, Target,
     Timestamp,
 };
+use weir_policy_compiler::Source;
 
 /// When everything here happens.
 pub const NOW: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
@@ -21,8 +21,9 @@ pub const PII: &str = include_str!("../policy/pii.toml");
 /// One core's policy of these sources, by the way of a signed bundle.
 pub fn policy(sources: &[&str]) -> Policy {
     let numbered = sources.iter().enumerate();
-    let files: Vec<_> =
-        numbered.map(|(at, text)| (PathBuf::from(format!("{at}.toml")), (*text).to_owned())).collect();
+    let files: Vec<_> = numbered
+        .map(|(at, text)| Source { file: format!("{at}.toml").into(), text: (*text).to_owned() })
+        .collect();
     let compiled = weir_policy_compiler::compile(&files)
         .unwrap_or_else(|problems| panic!("the rules of benches/policy do not compile: {problems:#?}"));
     let document = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap();

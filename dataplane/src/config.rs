@@ -41,21 +41,11 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use weir_control::Protocol;
+use weir_sources::{Problem, Source, deserialize_duration};
 
 use crate::limits::Limits;
-
-/// What is wrong with the file: always the operator's to mend, so it says where and what to write instead.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Error {
-    #[error("cannot read {path}: {source}")]
-    Read { path: PathBuf, source: std::io::Error },
-    #[error("{path}: {message}")]
-    Toml { path: PathBuf, message: String },
-    #[error("{path}: {message}")]
-    Meaning { path: PathBuf, message: String },
-}
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -113,7 +103,7 @@ pub(crate) struct RecorderEnd {
 pub(crate) struct ControlEnd {
     pub socket: PathBuf,
     /// New sessions are refused once the pushed state is older: a revocation could have been missed.
-    #[serde(default = "default_state_max_age", deserialize_with = "duration")]
+    #[serde(default = "default_state_max_age", deserialize_with = "deserialize_duration")]
     pub state_max_age: Duration,
 }
 
@@ -126,16 +116,13 @@ impl Config {
     ///
     /// # Errors
     /// The operator's: unreadable, not TOML, an unknown key, or values that cannot hold together.
-    pub(crate) fn load(path: &Path) -> Result<Self, Error> {
-        let text =
-            std::fs::read_to_string(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
-        Self::parse(&text, path)
+    pub(crate) fn load(path: &Path) -> Result<Self, Problem> {
+        Self::parse(&Source::read(path)?)
     }
 
-    fn parse(text: &str, path: &Path) -> Result<Self, Error> {
-        let config: Self = toml::from_str(text)
-            .map_err(|error| Error::Toml { path: path.to_owned(), message: explain(&error) })?;
-        config.check().map_err(|message| Error::Meaning { path: path.to_owned(), message })?;
+    fn parse(source: &Source) -> Result<Self, Problem> {
+        let config: Self = source.parse()?;
+        config.check().map_err(|message| weir_sources::whole(&source.file, message))?;
         Ok(config)
     }
 
@@ -170,61 +157,6 @@ impl Config {
     }
 }
 
-/// The parser's message with its line, and for an unknown key the nearest known one.
-fn explain(error: &toml::de::Error) -> String {
-    let message = error.to_string();
-    let message = message.trim_end();
-    match nearest(error.message()) {
-        Some(known) => format!("{message}\ndid you mean `{known}`?"),
-        None => message.to_owned(),
-    }
-}
-
-/// From serde's "unknown field `x`, expected one of `a`, `b`": the known key fewest edits away.
-fn nearest(message: &str) -> Option<&str> {
-    let mut quoted = message.strip_prefix("unknown field ")?.split('`').skip(1).step_by(2);
-    let unknown = quoted.next()?;
-    quoted.filter(|known| !known.starts_with('_')).min_by_key(|known| edits(unknown, known))
-}
-
-/// Levenshtein distance in bytes.
-fn edits(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
-        let mut corner = i;
-        let mut left = i + 1;
-        for (cell, y) in row.iter_mut().skip(1).zip(b.bytes()) {
-            let here = (corner + usize::from(x != y)).min(left + 1).min(*cell + 1);
-            corner = std::mem::replace(cell, here);
-            left = here;
-        }
-        if let Some(first) = row.first_mut() {
-            *first = i + 1;
-        }
-    }
-    row.last().copied().unwrap_or(0)
-}
-
-/// `"250ms"`, `"30s"`, `"5m"`, `"8h"`.
-pub(crate) fn duration<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
-    let text = String::deserialize(from)?;
-    let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
-    let unit = text.get(digits.len()..).unwrap_or_default();
-    let ms_each = match unit {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        _ => 0,
-    };
-    let count: u64 = digits.parse().unwrap_or(0);
-    count.checked_mul(ms_each).filter(|&ms| ms > 0).map(Duration::from_millis).ok_or_else(|| {
-        serde::de::Error::custom(format!(
-            "`{text}` is not a duration like \"250ms\", \"30s\", \"5m\" or \"8h\""
-        ))
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -250,7 +182,8 @@ issuer = "https://i"
 "#;
 
     fn parse(text: &str) -> Result<Config, String> {
-        Config::parse(text, Path::new("weir.toml")).map_err(|error| error.to_string())
+        let source = Source { file: "weir.toml".into(), text: text.into() };
+        Config::parse(&source).map_err(|problem| problem.to_string())
     }
 
     #[test]
@@ -269,8 +202,9 @@ issuer = "https://i"
             ("[polcy]\nbundle = 1", "policy"),
         ] {
             let error = parse(&format!("{SAMPLE}{line}\n")).unwrap_err();
-            assert!(error.contains(&format!("did you mean `{near}`")), "{error}");
-            assert!(error.contains("line "), "{error}");
+            assert!(error.contains(&format!("did you mean `{near}`?")), "{error}");
+            let line = SAMPLE.lines().count() + line.lines().count() - usize::from(near == "policy");
+            assert!(error.starts_with(&format!("weir.toml:{line}: ")), "{error}");
         }
     }
 
@@ -281,7 +215,7 @@ issuer = "https://i"
             ("key = \"k.pem\"", "key = \"k.pem\"\nconnection = \"x\"", "remove `connection`"),
             ("[\"00\"]", "[]", "trusted_keys is empty"),
             ("[admin]", "[limits]\nring_bytes = 1000\n[admin]", "power of two"),
-            ("[admin]", "[limits]\nidle_timeout = \"soon\"\n[admin]", "not a duration"),
+            ("[admin]", "[limits]\nidle_timeout = \"soon\"\n[admin]", "no length of time"),
         ] {
             let error = parse(&SAMPLE.replacen(from, to, 1)).unwrap_err();
             assert!(error.contains(says), "{error}");

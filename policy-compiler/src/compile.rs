@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use weir_policy::{About, Bundle, Policy, Scanner, table};
+use weir_sources::{Problem, Source};
 
 use crate::lower::Lowering;
 use crate::patterns;
-use crate::problem::{Problem, SourceText, unreadable};
 use crate::sample::{self, Sample};
 use crate::source;
 
@@ -27,36 +27,31 @@ pub struct Compiled {
 ///
 /// # Errors
 /// The path or one of its files cannot be read.
-pub fn read_sources(path: &Path) -> Result<Vec<(PathBuf, String)>, Problem> {
+pub fn read_sources(path: &Path) -> Result<Vec<Source>, Problem> {
     let mut files = Vec::new();
     if path.is_dir() {
-        let entries = std::fs::read_dir(path).map_err(|error| unreadable(path, &error))?;
-        for entry in entries {
-            let file = entry.map_err(|error| unreadable(path, &error))?.path();
+        let unreadable = |error| weir_sources::whole(path, format!("cannot be read: {error}"));
+        for entry in std::fs::read_dir(path).map_err(unreadable)? {
+            let file = entry.map_err(unreadable)?.path();
             if file.extension().is_some_and(|extension| extension == "toml") {
                 files.push(file);
             }
         }
         files.sort();
         if files.is_empty() {
-            let message = "holds no *.toml file".to_owned();
-            return Err(Problem { file: path.to_owned(), line: 0, message });
+            return Err(weir_sources::whole(path, "holds no *.toml file"));
         }
     } else {
         files.push(path.to_owned());
     }
-    let read = |file: PathBuf| {
-        let text = std::fs::read_to_string(&file).map_err(|error| unreadable(&file, &error))?;
-        Ok((file, text))
-    };
-    files.into_iter().map(read).collect()
+    files.iter().map(|file| Source::read(file)).collect()
 }
 
 /// Checks and lowers sources, and runs every sample. The same sources give the same tables and databases.
 ///
 /// # Errors
 /// Everything that is wrong with them, in the order of files and lines.
-pub fn compile(sources: &[(PathBuf, String)]) -> Result<Compiled, Vec<Problem>> {
+pub fn compile(sources: &[Source]) -> Result<Compiled, Vec<Problem>> {
     let compiled = lower(sources)?;
     let problems: Vec<Problem> = sample::run(&compiled)
         .map_err(|message| vec![whole(&compiled, message)])?
@@ -70,20 +65,19 @@ pub fn compile(sources: &[(PathBuf, String)]) -> Result<Compiled, Vec<Problem>> 
 ///
 /// # Errors
 /// As [`compile`].
-pub fn lower(sources: &[(PathBuf, String)]) -> Result<Compiled, Vec<Problem>> {
+pub fn lower(sources: &[Source]) -> Result<Compiled, Vec<Problem>> {
     let mut tables = table::Tables::default();
     let mut problems = Vec::new();
     let mut ids = HashMap::new();
     let mut samples = Vec::new();
-    for (file, text) in sources {
-        let text = SourceText { file: file.clone(), text: text.clone() };
-        match toml::from_str::<source::File>(&text.text) {
+    for text in sources {
+        match text.parse::<source::File>() {
             Ok(file) => {
                 let (tables, problems, ids) = (&mut tables, &mut problems, &mut ids);
-                Lowering { tables, problems, ids, text: &text }.file(&file);
-                sample::collect(&file, &text, &mut samples);
+                Lowering { tables, problems, ids, text }.file(&file);
+                sample::collect(&file, text, &mut samples);
             }
-            Err(error) => problems.push(text.toml_problem(&error)),
+            Err(problem) => problems.push(problem),
         }
     }
     if !problems.is_empty() {
@@ -95,7 +89,7 @@ pub fn lower(sources: &[(PathBuf, String)]) -> Result<Compiled, Vec<Problem>> {
         command_database: Vec::new(),
         mask_database: Vec::new(),
         samples,
-        files: sources.iter().map(|(file, _)| file.clone()).collect(),
+        files: sources.iter().map(|source| source.file.clone()).collect(),
     };
     let command = patterns::compile_all(&compiled.tables.command_patterns);
     compiled.command_database = command.map_err(|message| vec![whole(&compiled, message)])?;
@@ -105,7 +99,7 @@ pub fn lower(sources: &[(PathBuf, String)]) -> Result<Compiled, Vec<Problem>> {
 }
 
 fn whole(compiled: &Compiled, message: String) -> Problem {
-    Problem { file: compiled.files.first().cloned().unwrap_or_default(), line: 0, message }
+    weir_sources::whole(compiled.files.first().map_or(Path::new(""), PathBuf::as_path), message)
 }
 
 impl Compiled {

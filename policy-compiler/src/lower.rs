@@ -2,18 +2,19 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
+use std::time::Duration;
 
 use weir_policy::{Kind, table};
+use weir_sources::{Problem, Source, unknown};
 
 use crate::patterns;
-use crate::problem::{Problem, SourceText, unknown};
 use crate::source::{self, Word};
 
 const ACTIONS: [&str; 4] = ["alert", "allow", "block", "hold"];
 const MODES: [&str; 2] = ["enforce", "observe"];
 const HOLD_EXPIRES_MS: u64 = 15 * 60_000;
 const HOLD_IN_TRANSACTION_MS: u64 = 60_000;
-const MAX_EXPIRES_MS: u64 = 7 * 24 * 3_600_000;
+const MAX_EXPIRES: Duration = Duration::from_hours(7 * 24);
 
 /// One file being lowered into the common tables.
 pub(crate) struct Lowering<'a> {
@@ -21,7 +22,7 @@ pub(crate) struct Lowering<'a> {
     pub(crate) problems: &'a mut Vec<Problem>,
     /// Where each id was first used.
     pub(crate) ids: &'a mut HashMap<String, String>,
-    pub(crate) text: &'a SourceText,
+    pub(crate) text: &'a Source,
 }
 
 impl Lowering<'_> {
@@ -142,15 +143,13 @@ impl Lowering<'_> {
 
     fn duration(&mut self, word: Option<&Word>, default_ms: u64) -> u64 {
         let Some(word) = word else { return default_ms };
-        match duration_ms(word.get_ref()) {
-            Some(ms @ 1..=MAX_EXPIRES_MS) => ms,
-            Some(_) | None => {
-                let message =
-                    format!("`{}` is not a time from 1ms to 7d, such as 90s, 15m, 2h", word.get_ref());
-                self.problem(&word.span(), message);
-                default_ms
-            }
-        }
+        let message = match weir_sources::duration(word.get_ref()) {
+            Ok(length) if length <= MAX_EXPIRES => return length.as_millis() as u64,
+            Ok(_) => format!("`{}` is over 7d, the longest that a hold may wait", word.get_ref()),
+            Err(message) => message,
+        };
+        self.problem(&word.span(), message);
+        default_ms
     }
 
     fn sql(&mut self, id: &str, span: &Range<usize>, sql: &source::Sql) -> table::Sql {
@@ -329,36 +328,4 @@ fn claims(claims: &std::collections::BTreeMap<String, Vec<String>>) -> Vec<table
     let claim =
         |(name, values): (&String, &Vec<String>)| table::Claim { name: name.clone(), values: values.clone() };
     claims.iter().map(claim).collect()
-}
-
-/// `250ms`, `90s`, `15m`, `2h`, `1d`.
-fn duration_ms(text: &str) -> Option<u64> {
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = text.split_at_checked(digits)?;
-    let scale = match unit {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        "d" => 86_400_000,
-        _ => return None,
-    };
-    number.parse::<u64>().ok()?.checked_mul(scale)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::duration_ms;
-
-    #[test]
-    fn times_have_a_unit() {
-        for (text, expected) in
-            [("250ms", Some(250)), ("90s", Some(90_000)), ("2h", Some(7_200_000)), ("1d", Some(86_400_000))]
-        {
-            assert_eq!(duration_ms(text), expected, "{text}");
-        }
-        for text in ["", "90", "s", "-1s", "1 s", "1w", "99999999999999999999s", "18446744073709551615d"] {
-            assert_eq!(duration_ms(text), None, "{text}");
-        }
-    }
 }

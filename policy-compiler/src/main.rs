@@ -13,7 +13,7 @@ use clap::{Args, Parser, Subcommand};
 use serde::Serialize;
 use weir_policy::{About, Policy, Timestamp};
 use weir_policy_compiler as compiler;
-use weir_policy_compiler::{Problem, What, Who};
+use weir_policy_compiler::{Problem, Source, What, Who};
 
 #[derive(Parser)]
 #[command(name = "weir-policy", version, about = "Compile and question Weir policies")]
@@ -143,8 +143,8 @@ fn keygen(out: &Path, json: bool) -> anyhow::Result<bool> {
     Ok(true)
 }
 
-fn sources(dir: &Path) -> anyhow::Result<Vec<(PathBuf, String)>> {
-    compiler::read_sources(dir).map_err(|problem| anyhow::anyhow!("{problem}"))
+fn sources(dir: &Path) -> anyhow::Result<Vec<Source>> {
+    Ok(compiler::read_sources(dir)?)
 }
 
 fn complain(problems: &[Problem], json: bool) -> anyhow::Result<bool> {

@@ -7,9 +7,9 @@ use serde::Serialize;
 use weir_policy::{
     Binds, Caller, Facts, Fields, Http, Identity, Moment, RecordLevel, Request, Sql, Target, Timestamp, table,
 };
+use weir_sources::{Problem, Source};
 
 use crate::compile::Compiled;
-use crate::problem::{Problem, SourceText};
 use crate::source::{self, Samples};
 
 /// One sample and the rule it belongs to.
@@ -58,7 +58,7 @@ impl SampleResult {
     }
 }
 
-pub(crate) fn collect(file: &source::File, text: &SourceText, into: &mut Vec<Sample>) {
+pub(crate) fn collect(file: &source::File, text: &Source, into: &mut Vec<Sample>) {
     for rule in &file.rule {
         if let Some(sql) = &rule.sql {
             add(rule.id.get_ref(), Matcher::Sql, &sql.get_ref().samples, text, into);
@@ -72,7 +72,7 @@ pub(crate) fn collect(file: &source::File, text: &SourceText, into: &mut Vec<Sam
     }
 }
 
-fn add(rule: &str, matcher: Matcher, samples: &Samples, text: &SourceText, into: &mut Vec<Sample>) {
+fn add(rule: &str, matcher: Matcher, samples: &Samples, text: &Source, into: &mut Vec<Sample>) {
     let lists = [
         (Claim::Match, &samples.positive),
         (Claim::Pass, &samples.negative),

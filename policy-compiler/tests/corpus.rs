@@ -2,14 +2,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use regex_automata::meta::Regex;
 use regex_automata::util::syntax;
 use serde::Deserialize;
 use weir_policy::{About, Bundle, PatternIndex, Policy, ScanError, Scanner, table};
-use weir_policy_compiler::{Explanation, What, Who, compile, explain};
+use weir_policy_compiler::{Explanation, Source, What, Who, compile, explain};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -91,7 +91,7 @@ fn verdict(told: &Explanation) -> String {
 fn run(file: &Path) -> (usize, Vec<String>) {
     let text = std::fs::read_to_string(file).unwrap();
     let corpus: Corpus = toml::from_str(&text).unwrap();
-    let compiled = compile(&[(PathBuf::from("policy"), corpus.policy)])
+    let compiled = compile(&[Source { file: "policy".into(), text: corpus.policy }])
         .unwrap_or_else(|problems| panic!("{}: {problems:#?}", file.display()));
     let plain = Bundle::from_tables(
         About::default(),

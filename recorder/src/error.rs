@@ -8,8 +8,8 @@ use std::path::PathBuf;
 #[non_exhaustive]
 pub enum Error {
     /// The operator's.
-    #[error("{file}: {message}")]
-    Config { file: String, message: String },
+    #[error(transparent)]
+    Config(#[from] weir_sources::Problem),
     /// The operator's.
     #[error("signing key {path}: {message}")]
     Key { path: PathBuf, message: String },

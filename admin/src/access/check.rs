@@ -2,10 +2,10 @@
 
 use anyhow::{Result, bail};
 use weir_control::{Grant, Protocol};
+use weir_sources::closest;
 
 use super::source::{Items, Place, Placed};
 use super::{LoginKind, Role};
-use crate::toml_file::closest;
 
 pub(super) fn all(items: &Items, issuers: &[String]) -> Result<()> {
     for (index, Placed { at, item }) in items.connections.iter().enumerate() {

@@ -34,9 +34,9 @@ use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
 use toml::Spanned;
 use weir_control::{Connection, Grant, Protocol, Record, UpstreamAddress, UpstreamTls};
+use weir_sources::Source;
 
 use super::{Access, LoginKind, Role, SecretFile, Written, check};
-use crate::{duration, toml_file};
 
 const DEFAULT_HOLD_WAIT_MS: u64 = 30_000;
 /// What an operator writes who really wants no record.
@@ -138,17 +138,15 @@ pub(crate) fn read(dir: &Path, issuers: &[String]) -> Result<Written> {
     files.sort();
     let mut items = Items::default();
     for path in &files {
-        let text =
-            std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-        read_file(path, &text, &mut items)?;
+        read_file(&Source::read(path)?, &mut items)?;
     }
     check::all(&items, issuers)?;
     Ok(items.into_written())
 }
 
-fn read_file(path: &Path, text: &str, items: &mut Items) -> Result<()> {
-    let file: File = toml_file::parse(path, text)?;
-    let source = Source { path, text };
+fn read_file(source: &Source, items: &mut Items) -> Result<()> {
+    let file: File = source.parse()?;
+    let source = AccessFile(source);
     for one in file.connection {
         let at = source.place(&one.name);
         items.connections.push(Placed { item: source.connection(one, &at)?, at });
@@ -172,19 +170,16 @@ fn read_file(path: &Path, text: &str, items: &mut Items) -> Result<()> {
     Ok(())
 }
 
-struct Source<'a> {
-    path: &'a Path,
-    text: &'a str,
-}
+struct AccessFile<'a>(&'a Source);
 
-impl Source<'_> {
+impl AccessFile<'_> {
     fn place<T>(&self, spanned: &Spanned<T>) -> Place {
-        let line = toml_file::line_of(self.text, spanned.span().start);
-        Place(format!("{}:{line}", self.path.display()))
+        let line = self.0.line(spanned.span().start);
+        Place(format!("{}:{line}", self.0.file.display()))
     }
 
     fn beside(&self, path: &Path) -> PathBuf {
-        self.path.parent().unwrap_or(Path::new(".")).join(path)
+        self.0.file.parent().unwrap_or(Path::new(".")).join(path)
     }
 
     fn connection(&self, one: ConnectionSource, at: &Place) -> Result<Connection> {
@@ -216,7 +211,7 @@ impl Source<'_> {
         let hold_wait_ms = match &one.hold_wait {
             None => DEFAULT_HOLD_WAIT_MS,
             Some(text) => {
-                let wait = duration::parse(text.get_ref())
+                let wait = weir_sources::duration(text.get_ref())
                     .map_err(|error| anyhow::anyhow!("{}: {error}", self.place(text)))?;
                 u64::try_from(wait.as_millis())?
             }
