@@ -34,6 +34,7 @@ use weir_wire::{Action, Machine, Side, Step};
 
 use crate::clock::Now;
 use crate::net::Watch;
+use crate::record::CHUNK_BYTES;
 use crate::roll::Live;
 use crate::socket::{READ_BYTES, Received, Scratch, Socket};
 use crate::worker::{Bench, Worker};
@@ -372,7 +373,10 @@ impl<M: Machine + 'static> Session<M> {
         let mut at = 0;
         self.lend_queues(bench);
         let outcome = self.steps(from, input, first, (&mut at, &mut run), bench, context);
+        let worker = Rc::clone(&self.worker);
+        let noted = self.desk.notes(&worker, &mut bench.out.notes, self.now);
         self.return_queues(bench);
+        noted?;
         self.flush_run(from.other(), run.of(input), bench, context)?;
         self.flush(from, bench, context)?;
         outcome.map(|()| at)
@@ -391,6 +395,7 @@ impl<M: Machine + 'static> Session<M> {
         let to = from.other();
         loop {
             if self.peer(from).passing > 0 {
+                self.desk.notes(&worker, &mut bench.out.notes, self.now)?;
                 self.pass(from, input, at, run, bench.out.queue(to))?;
                 if self.peer(from).passing > 0 {
                     return Ok(());
@@ -406,7 +411,9 @@ impl<M: Machine + 'static> Session<M> {
                     let before = bench.out.queue(to).len();
                     let action = self.step(from, input.get(*at..).unwrap_or_default(), bench);
                     run.keep_in_order(input, before, bench.out.queue(to));
-                    self.desk.notes(&worker, &mut bench.out.notes, self.now)?;
+                    if bench.out.notes.len_bytes() >= CHUNK_BYTES {
+                        self.desk.notes(&worker, &mut bench.out.notes, self.now)?;
+                    }
                     match action? {
                         Some(Action::NeedMore) | None => return Ok(()),
                         Some(action) => action,
@@ -440,6 +447,8 @@ impl<M: Machine + 'static> Session<M> {
         match step {
             Step::Act(action) => Ok(Some(action)),
             Step::Decide { lane, request } => {
+                // What was noted before the command stands before it in the record.
+                desk.notes(worker, &mut bench.out.notes, self.now)?;
                 let verdict = desk.rule(worker, lane, &request, self.now)?;
                 let action = machine.resume(lane, verdict, now, &mut bench.out);
                 action.map(Some).map_err(|error| Ended::failed(&error))

@@ -48,10 +48,19 @@ pub struct Notes {
 }
 
 impl Notes {
-    /// Appends one note, written by `fill`.
+    /// Appends one note, written by `fill`. Neighbouring uploads become one: a record line per piece of a stream, which
+    /// may be a dozen bytes, would cost more than the stream.
     pub fn note(&mut self, kind: NoteKind, fill: impl FnOnce(&mut Vec<u8>)) {
         fill(&mut self.bytes);
-        self.ends.push((kind, self.bytes.len()));
+        match (kind, self.ends.last_mut()) {
+            (NoteKind::Upload, Some((NoteKind::Upload, end))) => *end = self.bytes.len(),
+            _ => self.ends.push((kind, self.bytes.len())),
+        }
+    }
+
+    /// Bytes of all notes.
+    pub const fn len_bytes(&self) -> usize {
+        self.bytes.len()
     }
 
     pub const fn is_empty(&self) -> bool {
@@ -71,5 +80,34 @@ impl Notes {
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.ends.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neighbouring_uploads_are_one_note_and_everything_else_keeps_its_place() {
+        let mut notes = Notes::default();
+        for (kind, bytes) in [
+            (NoteKind::Upload, "a"),
+            (NoteKind::Upload, "b"),
+            (NoteKind::Outcome, "c"),
+            (NoteKind::Outcome, "d"),
+            (NoteKind::Upload, "e"),
+        ] {
+            notes.note(kind, |note| note.extend_from_slice(bytes.as_bytes()));
+        }
+        let told: Vec<_> = notes.iter().collect();
+        let expected: [(NoteKind, &[u8]); 4] = [
+            (NoteKind::Upload, b"ab"),
+            (NoteKind::Outcome, b"c"),
+            (NoteKind::Outcome, b"d"),
+            (NoteKind::Upload, b"e"),
+        ];
+        assert_eq!((told.as_slice(), notes.len_bytes()), (expected.as_slice(), 5));
+        notes.clear();
+        assert!(notes.is_empty());
     }
 }
