@@ -21,10 +21,24 @@ use crate::access::{Access, LoginKind, Role};
 use crate::state::Store;
 use crate::vault::Vault;
 
-/// For everything that a probe does.
-const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
+/// For everything that a probe does. Shorter than a data plane's own patience, so that it hears what was wrong.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(4);
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
 const MAX_PROBE_BYTES: usize = 16 << 10;
+
+/// Why no credential was made, where the caller may know: no address, and nothing that the upstream said.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Told {
+    #[error("the upstream of {0:?} did not answer in time")]
+    Late(String),
+    #[error("the upstream of {0:?} is out of reach")]
+    OutOfReach(String),
+    #[error(
+        "the upstream of {0:?} wants the password in clear, and the way there is not encrypted: \
+         set it to scram-sha-256, or reach it by TLS"
+    )]
+    Unprotected(String),
+}
 
 /// What upstreams said that their users need: by connection and user.
 #[derive(Default)]
@@ -34,7 +48,7 @@ pub(crate) struct Minter {
 
 impl Minter {
     /// # Errors
-    /// The text is for operators: why the upstream cannot be logged in to.
+    /// The text is for operators: why the upstream cannot be logged in to. Where [`Told`] is in it, that is for callers.
     pub(crate) async fn mint(
         &self,
         access: &Access,
@@ -72,7 +86,7 @@ impl Minter {
         }
         let wants = tokio::time::timeout(PROBE_TIMEOUT, probe(connection, &role.user))
             .await
-            .map_err(|_| anyhow!("the upstream of {:?} did not answer in time", connection.name))??;
+            .map_err(|_| Told::Late(connection.name.clone()))??;
         self.wants.lock().await.insert(key, wants.clone());
         Ok(wants)
     }
@@ -116,15 +130,12 @@ fn prepared(wants: &Wants, password: &str, connection: &Connection, role: &Role)
         Wants::Cleartext if connection.tls != UpstreamTls::Off => {
             Secret::Plain { value: password.to_owned() }
         }
-        Wants::Cleartext => bail!(
-            "the upstream of {:?} wants the password in clear, and the way there is not encrypted",
-            connection.name
-        ),
+        Wants::Cleartext => bail!(Told::Unprotected(connection.name.clone())),
     })
 }
 
 async fn probe(connection: &Connection, user: &str) -> Result<Wants> {
-    let unreachable = || format!("cannot reach the upstream of {:?}", connection.name);
+    let unreachable = || Told::OutOfReach(connection.name.clone());
     let start = Probe::start(user, &connection.database);
     match &connection.upstream {
         UpstreamAddress::Unix { path } => {

@@ -162,6 +162,7 @@ impl Session {
             user: "gateway".into(),
             database: "bench".into(),
             secret: Rc::new(UpstreamSecret::None),
+            encrypted: false,
             channel_binding: None,
             random: [3; 18],
             cancel: (77, 88),

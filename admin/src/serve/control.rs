@@ -13,7 +13,7 @@ use weir_control::{Frames, ToAdmin, ToDataplane, VERSION, encode};
 use zeroize::Zeroizing;
 
 use super::{Hub, answers, issuers};
-use crate::mint::Ask;
+use crate::mint::{Ask, Told};
 use crate::{config, users};
 
 const HELLO_TIMEOUT: Duration = Duration::from_secs(5);
@@ -194,12 +194,13 @@ impl Peer<'_> {
                 Ok(credential) => ToDataplane::Minted { ask, credential },
                 Err(error) => {
                     tracing::error!(connection, role, error = format!("{error:#}"), "credential not minted");
-                    ToDataplane::NotMinted {
-                        ask,
-                        reason: format!(
+                    let told = error.downcast_ref::<Told>().map(ToString::to_string);
+                    let reason = told.unwrap_or_else(|| {
+                        format!(
                             "no credential for {connection:?} could be prepared; see the admin service's log"
-                        ),
-                    }
+                        )
+                    });
+                    ToDataplane::NotMinted { ask, reason }
                 }
             };
             hub.send(link, answer);

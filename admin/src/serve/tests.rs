@@ -453,12 +453,13 @@ async fn credentials_are_minted_for_what_is_in_force_and_refusals_say_nothing() 
     let ToDataplane::Minted { ask: 2, credential } = dataplane.hear().await else { panic!("not minted") };
     assert!(matches!(&credential.secret, Secret::Plain { value } if value == "hunter2"));
     // An unknown role, and an upstream that is not there.
-    for (ask, role) in [(3, "nobody"), (4, "job")] {
+    for (ask, role, says) in [(3, "nobody", "admin service's log"), (4, "job", "out of reach")] {
         dataplane.say(&mint(ask, "clinic", role)).await;
         let ToDataplane::NotMinted { ask: answered, reason } = dataplane.hear().await else {
             panic!("minted")
         };
         assert_eq!(answered, ask);
+        assert!(reason.contains("\"clinic\"") && reason.contains(says), "{reason}");
         assert!(!reason.contains("hunter2") && !reason.contains("127.0.0.1"), "{reason}");
     }
 }

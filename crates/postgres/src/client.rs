@@ -6,6 +6,9 @@ use crate::Error;
 use crate::codec::{Header, body, header, put_empty};
 use crate::session::{Copying, Session};
 
+/// With its type: PostgreSQL itself takes no more for a message, so that a longer one is a lie, and not worth waiting for.
+const LONGEST_BYTES: usize = 0x3fff_ffff;
+
 /// What the driver is to do.
 pub(crate) enum Next {
     Act(Action),
@@ -89,6 +92,9 @@ impl Session {
 
     fn message(&mut self, header: Header, rest: &[u8], alone: bool, out: &mut Outbox) -> Result<Flow, Error> {
         let Header { tag, total } = header;
+        if total > LONGEST_BYTES {
+            return Err(Error::ClientLength);
+        }
         if !matches!(
             tag,
             b'B' | b'C' | b'D' | b'E' | b'F' | b'H' | b'P' | b'Q' | b'S' | b'X' | b'c' | b'd' | b'f'
@@ -143,7 +149,7 @@ impl Session {
         match (tag, &self.copying) {
             (b'F' | b'Q', Copying::None | Copying::Out(_)) => Ok(Some(true)),
             (b'B' | b'P', Copying::None | Copying::Out(_)) => Ok(Some(false)),
-            _ => Err(Error::ClientLength),
+            _ => Err(Error::ClientTooLong(limit)),
         }
     }
 

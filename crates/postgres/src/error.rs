@@ -4,18 +4,22 @@ use weir_wire::{Blame, Fault};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// A length field below its minimum, negative, or over the limit for its kind of message.
-    #[error("message with an impossible length or over the limit")]
+    /// A length field below its minimum, negative, or beyond what any server takes.
+    #[error("message with an impossible length: what follows cannot be read, so connect again")]
     ClientLength,
     #[error("malformed {0} message")]
     ClientMalformed(&'static str),
     /// The message is known, and has no place here.
     #[error("unexpected message in this state: {0}")]
     ClientState(&'static str),
-    #[error("unknown message type 0x{0:02x}")]
+    /// Over the limit for its kind of message, in bytes.
+    #[error("message longer than the gateway's limit of {0} bytes: send less at once")]
+    ClientTooLong(usize),
+    #[error("unknown message type 0x{0:02x}: the gateway speaks version 3 of the Postgres protocol")]
     ClientUnknown(u8),
-    #[error("token longer than the limit")]
-    TokenTooLong,
+    /// With the limit in bytes.
+    #[error("token longer than the gateway's limit of {0} bytes: ask its issuer for one with fewer claims")]
+    TokenTooLong(usize),
     /// A setting would make the upstream read text otherwise than its facts say.
     #[error("{0}")]
     Setting(&'static str),
@@ -61,10 +65,11 @@ impl Error {
             Self::ClientLength
             | Self::ClientMalformed(_)
             | Self::ClientState(_)
+            | Self::ClientTooLong(_)
             | Self::ClientUnknown(_)
             | Self::Startup(_) => *b"08P01",
             Self::Setting(_) => *b"22023",
-            Self::TokenTooLong => *b"28P01",
+            Self::TokenTooLong(_) => *b"28P01",
             Self::Contract(_) => *b"XX000",
             Self::Unmaskable(_) => *b"0A000",
             // The class says whether trying again may help; the code itself may name the gateway's own account.
@@ -90,10 +95,11 @@ impl Blame for Error {
             Self::ClientLength
             | Self::ClientMalformed(_)
             | Self::ClientState(_)
+            | Self::ClientTooLong(_)
             | Self::ClientUnknown(_)
             | Self::Setting(_)
             | Self::Startup(_)
-            | Self::TokenTooLong => Fault::Client,
+            | Self::TokenTooLong(_) => Fault::Client,
             Self::Contract(_) | Self::StaleCredential | Self::Unmaskable(_) => Fault::Gateway,
             Self::UpstreamLength
             | Self::UpstreamMalformed(_)

@@ -41,6 +41,6 @@ pub use error::Error;
 pub use facts_source::FactsSource;
 pub use limits::Limits;
 pub use machine::PostgresMachine;
-pub use prelude::{ALPN, CancelKey, First, Layer, Prelude};
+pub use prelude::{ALPN, CancelKey, First, Layer, Prelude, too_many_connections};
 pub use probe::{Probe, ProbeStep, Wants, md5_secret};
 pub use refusal::{CANCELLED, UNKNOWN_CONNECTION};

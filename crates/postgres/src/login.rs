@@ -61,7 +61,7 @@ impl Login {
         self.stage = match (code, stage, secret) {
             (0, Stage::Asked, UpstreamSecret::None) | (0, Stage::Answered, _) => return Ok(true),
             (3, Stage::Asked, UpstreamSecret::Plain(password)) => {
-                if self.upstream.channel_binding.is_none() {
+                if !self.upstream.encrypted {
                     // In clear over TCP it would be anyone's; a Unix socket has peer or trust instead.
                     return Err(Error::StaleCredential);
                 }

@@ -80,10 +80,11 @@ impl PostgresMachine {
         match header.tag {
             b'p' => {}
             b'X' => return Err(Error::ClientState("the client gave up")),
-            tag => return Err(Error::ClientUnknown(tag)),
+            _ => return Err(Error::ClientState("a password message with the token must come first")),
         }
-        if header.total > self.shared.limits.token_bytes + 6 {
-            return Err(Error::TokenTooLong);
+        let limit = self.shared.limits.token_bytes;
+        if header.total > limit + 6 {
+            return Err(Error::TokenTooLong(limit));
         }
         let Some(body) = body(input, header.total) else { return Ok(None) };
         let mut fields = Fields(body);
@@ -235,6 +236,15 @@ impl PostgresMachine {
         }
     }
 
+    /// For a fault that is not this machine's own error: whom the conversation waited for when it happened.
+    const fn fault_code(&self) -> [u8; 5] {
+        match self.phase {
+            Phase::Startup | Phase::Token(_) => *b"08P01",
+            Phase::Admission { .. } | Phase::LoggingIn(_) => *b"57P03",
+            Phase::Open(_) | Phase::Ended => *b"58000",
+        }
+    }
+
     fn fail(&mut self, error: Error) -> Error {
         self.failure = Some(error.sqlstate());
         error
@@ -349,7 +359,7 @@ impl Machine for PostgresMachine {
             }
             Farewell::Revoked => (*b"57P01", "terminating connection: access was revoked"),
             Farewell::Shutdown => (*b"57P01", "terminating connection: the gateway is shutting down"),
-            Farewell::Fault(text) => (self.failure.unwrap_or(*b"58000"), text),
+            Farewell::Fault(text) => (self.failure.unwrap_or(self.fault_code()), text),
         };
         refusal::fatal(&mut out.client, sqlstate, text);
         if let Phase::Open(_) = self.phase {

@@ -95,7 +95,7 @@ impl Prelude {
             return refuse("startup packet with an impossible length");
         }
         if length > self.startup_bytes {
-            return refuse("startup packet too long, or not the Postgres protocol");
+            return refuse_long(self.startup_bytes);
         }
         let Some(code) = fields.u32() else { return First::NeedMore };
         match code {
@@ -144,6 +144,23 @@ fn cancel(length: usize, mut fields: Fields<'_>) -> First {
 
 fn refuse_plain() -> First {
     refuse_code("TLS is required: connect with sslmode=verify-full (or at least sslmode=require)", *b"28000")
+}
+
+/// What a client over the limit of connections is told, once it can hear it: after its startup packet.
+#[must_use]
+pub fn too_many_connections() -> Vec<u8> {
+    let mut answer = BytesMut::new();
+    refusal::fatal(&mut answer, *b"53300", "too many connections to the gateway: try again later");
+    answer.to_vec()
+}
+
+fn refuse_long(limit: usize) -> First {
+    let mut answer = BytesMut::new();
+    let text = format!(
+        "startup packet longer than the gateway's limit of {limit} bytes, or not the Postgres protocol"
+    );
+    refusal::fatal(&mut answer, *b"08P01", &text);
+    First::Refuse { answer: answer.to_vec(), why: "startup packet too long, or not the Postgres protocol" }
 }
 
 fn refuse(why: &'static str) -> First {

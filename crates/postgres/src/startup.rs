@@ -175,8 +175,11 @@ pub(crate) fn packet(input: &[u8], limit: usize) -> Result<Option<(u32, Range<us
     let mut fields = Fields(input);
     let Some(length) = fields.u32() else { return Ok(None) };
     let length = usize::try_from(length).unwrap_or(usize::MAX);
-    if length < 8 || length > limit {
+    if length < 8 {
         return Err(Error::ClientLength);
+    }
+    if length > limit {
+        return Err(Error::ClientTooLong(limit));
     }
     let Some(version) = fields.u32() else { return Ok(None) };
     if version >> 16 != 3 {

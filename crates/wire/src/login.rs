@@ -49,8 +49,10 @@ pub struct UpstreamLogin {
     pub user: String,
     pub database: String,
     pub secret: Rc<UpstreamSecret>,
+    /// The way to the upstream is TLS, its certificate verified: a secret may go as it is.
+    pub encrypted: bool,
     /// SHA-256 (or the certificate's own hash) of the upstream's end-entity certificate, RFC 5929
-    /// `tls-server-end-point`; `None` without TLS.
+    /// `tls-server-end-point`; `None` without TLS, and for certificates that it is not defined for.
     pub channel_binding: Option<Vec<u8>>,
     /// 18 random bytes, for nonces.
     pub random: [u8; 18],

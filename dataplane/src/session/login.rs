@@ -140,7 +140,6 @@ pub(crate) async fn login(
     let credential = credential(worker, live, &caller, stale).await?;
     let (permit, login, socket) =
         dial(worker, live, permit, &credential, &upstream, session, dialled).await?;
-    fault_injection(presented.application.as_deref());
     let opening = session.map(|session| {
         let application = presented.application;
         Box::new(Opening { caller, proven, level, standing, upstream, places, application, session })
@@ -254,14 +253,16 @@ fn places(worker: &Worker, caller: &Caller, max_role: usize) -> Result<Vec<Place
     let identity = &caller.identity;
     let max = worker.shared.config.limits.connections_per_identity;
     let mine = tally.identity(&identity.issuer, &identity.subject, max).ok_or_else(|| {
-        refuse("(limit)", Reason::Limit, "too many sessions of this identity", format!("{max} sessions"))
+        let text = format!("too many sessions of this identity: this node takes {max} at a time");
+        refuse("(limit)", Reason::Limit, &text, format!("{max} sessions"))
     })?;
     if max_role == usize::MAX {
         return Ok(vec![mine]);
     }
     let target = &caller.target;
     let role = tally.role(&target.connection, &target.role, max_role).ok_or_else(|| {
-        refuse("(limit)", Reason::Limit, "too many sessions of this role", format!("{max_role} sessions"))
+        let text = format!("too many sessions of this role: its grant allows {max_role} at a time");
+        refuse("(limit)", Reason::Limit, &text, format!("{max_role} sessions"))
     })?;
     Ok(vec![mine, role])
 }
@@ -303,6 +304,7 @@ async fn dial(
         user: credential.user.clone(),
         database: upstream.connection.database.clone(),
         secret: Rc::new(secret),
+        encrypted: upstream.tls.is_some(),
         channel_binding,
         random: random(worker)?,
         cancel: (process_id(worker.core, live.slot), live.cancel),
@@ -366,15 +368,3 @@ const fn level(record: Record) -> RecordLevel {
         Record::Off => RecordLevel::Off,
     }
 }
-
-/// Compiled only for tests of what a panic does: ends this one connection the hard way.
-#[cfg(feature = "fault-injection")]
-#[expect(clippy::panic, reason = "it is what the feature is for")]
-fn fault_injection(application: Option<&str>) {
-    if application.is_some() && application == std::env::var("WEIR_PANIC_ON").ok().as_deref() {
-        panic!("injected fault");
-    }
-}
-
-#[cfg(not(feature = "fault-injection"))]
-const fn fault_injection(_: Option<&str>) {}

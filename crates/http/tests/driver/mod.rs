@@ -307,6 +307,7 @@ fn admission(token: &[u8]) -> Admission {
             user: String::new(),
             database: String::new(),
             secret: Rc::new(secret),
+            encrypted: false,
             channel_binding: None,
             random: [0; 18],
             cancel: (0, 0),

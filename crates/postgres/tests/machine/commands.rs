@@ -162,6 +162,9 @@ fn messages_that_have_no_place_end_the_session() {
         (message(b'p', b"x\0"), Error::ClientState("password")),
         (b"Q\0\0\0\x03".to_vec(), Error::ClientLength),
         (b"Q\xff\xff\xff\xff".to_vec(), Error::ClientLength),
+        // A server takes no gigabyte either: waiting for it would be waiting for nothing.
+        (b"Q\x40\0\0\0".to_vec(), Error::ClientLength),
+        (b"d\x7f\xff\xff\xff".to_vec(), Error::ClientLength),
         (message(b'Q', b"no end"), Error::ClientMalformed("Query")),
         (message(b'B', b"\0\0\0\0\0\x09\0\0"), Error::ClientMalformed("Bind")),
         (message(b'D', b"X\0"), Error::ClientMalformed("Describe")),

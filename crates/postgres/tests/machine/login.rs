@@ -51,6 +51,7 @@ fn upstream_login(secret: UpstreamSecret, channel_binding: Option<Vec<u8>>) -> U
         user: "gateway".into(),
         database: "real".into(),
         secret: Rc::new(secret),
+        encrypted: channel_binding.is_some(),
         channel_binding,
         random: [5; 18],
         cancel: (0x0102_0304, 0x0506_0708),
@@ -64,6 +65,10 @@ fn logging_in(
     secret: UpstreamSecret,
     binding: Option<Vec<u8>>,
 ) -> (PostgresMachine, Vec<u8>) {
+    logging_in_by(parameters, upstream_login(secret, binding))
+}
+
+fn logging_in_by(parameters: &[(&str, &str)], upstream: UpstreamLogin) -> (PostgresMachine, Vec<u8>) {
     let (mut machine, mut out) = (machine(), Outbox::default());
     feed(&mut machine, Side::Client, &startup(parameters), &mut out).unwrap();
     assert_eq!(out.client.split(), message(b'R', &[0, 0, 0, 3])[..]);
@@ -73,7 +78,7 @@ fn logging_in(
     };
     assert_eq!(login.token, b"token");
     let permit = Rules::new(None).permit();
-    let admission = Admission::Allow { permit, upstream: upstream_login(secret, binding) };
+    let admission = Admission::Allow { permit, upstream };
     assert_eq!(machine.admit(admission, NOW, &mut out), Ok(Action::Discard { len: password.len() }));
     assert!(out.client.is_empty(), "nothing is said to the client before the upstream accepts");
     (machine, out.upstream.split().to_vec())
@@ -215,6 +220,31 @@ fn each_credential_answers_its_own_method_only() {
 }
 
 #[test]
+fn a_password_in_clear_goes_by_tls_whatever_certificate_that_has() {
+    // Channel binding is undefined for some certificates, Ed25519 ones among them.
+    for (encrypted, binding) in [(true, None), (true, Some(vec![1; 32])), (false, None)] {
+        let plain = UpstreamSecret::Plain(b"secret".to_vec());
+        let upstream = UpstreamLogin { encrypted, ..upstream_login(plain, binding) };
+        let (mut machine, _) = logging_in_by(CLIENT, upstream);
+        let mut out = Outbox::default();
+        let asked = feed(&mut machine, Side::Upstream, &authentication(3, b""), &mut out);
+        let (answer, expected) = (out.upstream.split(), message(b'p', b"secret\0"));
+        assert_eq!((asked.is_ok(), answer == expected[..]), (encrypted, encrypted));
+    }
+}
+
+#[test]
+fn a_fault_before_a_session_says_whom_the_gateway_waited_for() {
+    let told = |machine: &mut PostgresMachine| {
+        let mut out = Outbox::default();
+        machine.farewell(weir_wire::Farewell::Fault("too late"), &mut out);
+        words(&out.client)
+    };
+    assert_eq!(told(&mut machine()), ["E 08P01"]);
+    assert_eq!(told(&mut logging_in(CLIENT, UpstreamSecret::None, None).0), ["E 57P03"]);
+}
+
+#[test]
 fn a_stale_credential_may_be_replaced_and_tried_again() {
     let (mut machine, _) = logging_in(CLIENT, UpstreamSecret::None, None);
     let mut out = Outbox::default();
@@ -262,10 +292,22 @@ fn what_breaks_the_protocol_before_login_ends_it() {
             vec![],
             "replication connections are not supported through the gateway",
         ),
-        (startup(CLIENT), message(b'Q', b"select 1\0"), "unknown message type 0x51"),
-        (startup(CLIENT), message(b'p', &[b'x'; 20_000]), "token longer than the limit"),
+        (
+            startup(CLIENT),
+            message(b'Q', b"select 1\0"),
+            "unexpected message in this state: a password message with the token must come first",
+        ),
+        (
+            startup(CLIENT),
+            message(b'p', &[b'x'; 20_000]),
+            "token longer than the gateway's limit of 16384 bytes: ask its issuer for one with fewer claims",
+        ),
         (startup(CLIENT), message(b'p', b"no end"), "malformed password message"),
-        (vec![0, 0, 0xff, 0xff, 0, 3, 0, 0], vec![], "message with an impossible length or over the limit"),
+        (
+            vec![0, 0, 0xff, 0xff, 0, 3, 0, 0],
+            vec![],
+            "message longer than the gateway's limit of 10000 bytes: send less at once",
+        ),
     ] {
         let (mut machine, mut out) = (machine(), Outbox::default());
         let error = feed(&mut machine, Side::Client, &first, &mut out)

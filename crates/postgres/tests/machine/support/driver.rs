@@ -193,6 +193,7 @@ impl Driver {
             user: "gateway".into(),
             database: "real".into(),
             secret: std::rc::Rc::new(weir_wire::UpstreamSecret::None),
+            encrypted: false,
             channel_binding: None,
             random: [3; 18],
             cancel: (77, 88),
