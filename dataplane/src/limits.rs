@@ -2,9 +2,10 @@
 //!
 //! | key in `[limits]` | default | unit | what happens beyond it |
 //! |---|---|---|---|
-//! | `connections` | 10000 | sockets a node | refused at once, in the protocol's own words where it has begun |
+//! | `connections` | 10000 | sockets a node | told so in the protocol's own words, and closed |
+//! | `refusals` | 64 | sockets a node that are being told so | closed without a word |
 //! | `connections_per_identity` | 500 | sessions a node | the login is refused |
-//! | `startup_packet_bytes` | 10000 | bytes | the connection is closed |
+//! | `startup_packet_bytes` | 10000 | bytes | told so, and closed |
 //! | `token_bytes` | 16384 | bytes | the login is refused |
 //! | `message_bytes` | 8388608 | bytes a message that must be held whole | the session ends |
 //! | `statement_bytes` | 1048576 | bytes | the statement is denied |
@@ -12,7 +13,7 @@
 //! | `holds` | 1000 | held commands a node | the command is denied |
 //! | `idle_timeout` | 8h | between commands | the session ends with a farewell |
 //! | `login_timeout` | 15s | accept to first command | the connection is closed |
-//! | `dial_timeout` | 5s | to an upstream | the login is refused |
+//! | `dial_timeout` | 5s | to an upstream, and to its first answer | the login is refused |
 //! | `drain_timeout` | 30s | after SIGTERM | what is left is ended |
 //! | `ring_bytes` | 67108864 | bytes a core | sessions stop reading until the recorder catches up |
 //! | `token_cache` | 10000 | verified tokens a core | the oldest is verified again |
@@ -28,6 +29,7 @@ use weir_sources::deserialize_duration;
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Limits {
     pub connections: usize,
+    pub refusals: usize,
     pub connections_per_identity: usize,
     pub startup_packet_bytes: usize,
     pub token_bytes: usize,
@@ -52,6 +54,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 10_000,
+            refusals: 64,
             connections_per_identity: 500,
             startup_packet_bytes: 10_000,
             token_bytes: 16 << 10,

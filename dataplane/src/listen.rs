@@ -1,9 +1,11 @@
 //! Listeners: one socket a core and address, our own accept, and everything before a session: limits, the first bytes,
 //! TLS. A connection that does not get through in time is closed.
 
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -17,14 +19,13 @@ use crate::clock::Now;
 use crate::config::Listener;
 use crate::net::{self, Either, Io, race};
 use crate::roll::{Live, place_of};
-use crate::session::{Session, machine};
+use crate::session::{Session, linger, machine};
 use crate::shared::{Mail, Place};
 use crate::socket::{Socket, read_some, send_all};
 use crate::tls::{self, Certificate, Tls};
 use crate::worker::{Worker, spawn_guarded};
 
 const BACKLOG: i32 = 4096;
-
 /// The operator's: an address that cannot be listened on.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
@@ -142,11 +143,14 @@ pub(crate) async fn accept(worker: Rc<Worker>, door: Arc<Door>, socket: OwnedFd)
 fn welcome(worker: &Rc<Worker>, door: &Arc<Door>, client: OwnedFd, peer: Option<SocketAddr>) {
     worker.metrics.accepted.add(1);
     let limits = &worker.shared.config.limits;
-    let Some(place) = worker.shared.tally.connection(limits.connections) else {
+    let tally = &worker.shared.tally;
+    let place = tally.connection(limits.connections);
+    let full = place.is_none();
+    if full {
         worker.metrics.refused.add(1);
         tracing::warn!("limits.connections is reached: a connection was refused");
-        return;
-    };
+    }
+    let Some(place) = place.or_else(|| tally.refusal(limits.refusals)) else { return };
     let name = peer.map_or_else(|| "unknown".to_owned(), |peer| peer.to_string());
     let login_ms = crate::session::ms(limits.login_timeout);
     let Some(live) = worker.roll.enter(name, Now::read(), login_ms, &worker.random) else {
@@ -160,13 +164,19 @@ fn welcome(worker: &Rc<Worker>, door: &Arc<Door>, client: OwnedFd, peer: Option<
         worker.roll.leave(&live);
         return;
     };
-    let (task_worker, door) = (Rc::clone(worker), Arc::clone(door));
-    spawn_guarded(worker, async move {
-        let entry = Entry { worker: Rc::clone(&task_worker), live: Rc::clone(&live), _place: place };
-        if let Some((client, early)) = begin_in_time(&entry, &door, io).await {
-            serve(&entry, &door, client, early).await;
+    let door = Arc::clone(door);
+    let entry = Entry { worker: Rc::clone(worker), live, full, _place: place };
+    attend(entry, async move |entry| {
+        if let Some((client, early)) = begin_in_time(entry, &door, io).await {
+            serve(entry, &door, client, early).await;
         }
     });
+}
+
+/// Runs a connection. Its places come back however it ends, and nobody else ends with it.
+pub(crate) fn attend(entry: Entry, connection: impl AsyncFnOnce(&Entry) + 'static) {
+    let worker = Rc::clone(&entry.worker);
+    spawn_guarded(&worker, async move { connection(&entry).await });
 }
 
 /// The first bytes and TLS, within the login timeout; its memory is gone before the session's is there.
@@ -183,10 +193,12 @@ async fn begin_in_time(entry: &Entry, door: &Door, io: Io) -> Option<(Socket, Ve
 }
 
 /// A connection's place on the roll and in the count, given back however its task ends.
-struct Entry {
-    worker: Rc<Worker>,
-    live: Rc<Live>,
-    _place: Place,
+pub(crate) struct Entry {
+    pub worker: Rc<Worker>,
+    pub live: Rc<Live>,
+    /// It is over the limit of connections: to be told so, and no more.
+    pub full: bool,
+    pub _place: Place,
 }
 
 impl Drop for Entry {
@@ -230,6 +242,9 @@ async fn begin(entry: &Entry, door: &Door, io: Io) -> io::Result<Option<(Socket,
     if door.listener.protocol == Protocol::Http {
         socket.upgrade(Tls::server(Arc::clone(&door.tls)).map_err(io::Error::other)?);
         let early = socket.handshake(&[]).await?;
+        if entry.full {
+            return dismiss(entry, socket, http_full()).await;
+        }
         return Ok(Some((socket, early)));
     }
     let limits = machine::postgres_limits(&entry.worker.shared.config.limits);
@@ -285,6 +300,9 @@ async fn inside_tls(
     let mut prelude = Prelude::new(Layer::Tls, limits);
     loop {
         match prelude.read(&early) {
+            First::Session if entry.full => {
+                return dismiss(entry, socket, weir_postgres::too_many_connections()).await;
+            }
             First::Session => return Ok(Some((socket, early))),
             First::Cancel(key) => {
                 cancel(&entry.worker, key);
@@ -294,8 +312,7 @@ async fn inside_tls(
             First::Refuse { answer, why } => {
                 entry.worker.metrics.refused.add(1);
                 tracing::info!(client = entry.live.client, "refused: {why}");
-                socket.send_now(&answer).await?;
-                return Ok(None);
+                return dismiss(entry, socket, answer).await;
             }
             First::StartTls { .. } | First::DirectTls | First::Again { .. } => {
                 return Err(io::Error::other("TLS inside TLS"));
@@ -303,6 +320,29 @@ async fn inside_tls(
         }
     }
 }
+
+/// What an HTTP client over the limit of connections is told.
+fn http_full() -> Vec<u8> {
+    let text = "too many connections to the gateway: try again later\n";
+    format!(
+        "HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\nContent-Length: {}\r\nRetry-After: 1\r\n\
+         Connection: close\r\n\r\n{text}",
+        text.len()
+    )
+    .into_bytes()
+}
+
+/// Last words inside TLS. `None`: there is no session. On the heap, so that the many that only wait pay nothing for it.
+fn dismiss(entry: &Entry, mut socket: Socket, words: Vec<u8>) -> Dismissal<'_> {
+    Box::pin(async move {
+        socket.send_now(&words).await?;
+        socket.finish(&mut entry.worker.bench.borrow_mut().scratch.wire);
+        linger(&socket).await;
+        Ok(None)
+    })
+}
+
+type Dismissal<'a> = Pin<Box<dyn Future<Output = io::Result<Option<(Socket, Vec<u8>)>>> + 'a>>;
 
 /// Passes a cancel request to the core that has the session. Nobody is told whether the key fitted.
 fn cancel(worker: &Worker, key: CancelKey) {

@@ -44,6 +44,8 @@ pub(crate) struct Live {
     /// Random half of the key that the client cancels with.
     pub cancel: u32,
     pub client: String,
+    /// Monotonic milliseconds when it was accepted: what the login timeout counts from.
+    pub accepted_ms: u64,
     orders: RefCell<Vec<Order>>,
     waker: RefCell<Option<Waker>>,
     /// Monotonic milliseconds when the session wants to be woken, whatever happens.
@@ -146,6 +148,7 @@ impl Roll {
             slot,
             cancel,
             client,
+            accepted_ms: now.monotonic_ms(),
             orders: RefCell::default(),
             waker: RefCell::default(),
             deadline_ms: Cell::new(now.monotonic_ms() + login_ms),

@@ -19,6 +19,8 @@ mod flow;
 mod held;
 pub(crate) mod login;
 pub(crate) mod machine;
+#[cfg(test)]
+mod panics;
 mod shown;
 #[cfg(test)]
 mod simulation;
@@ -38,10 +40,10 @@ use crate::record::CHUNK_BYTES;
 use crate::roll::Live;
 use crate::socket::{READ_BYTES, Received, Scratch, Socket};
 use crate::worker::{Bench, Worker};
-pub(crate) use ending::ms;
+pub(crate) use ending::{linger, ms};
 
 use desk::Desk;
-use ending::{Ended, linger};
+use ending::Ended;
 use flow::{Peer, Run, left};
 use login::{LoggedIn, Presented};
 
@@ -80,7 +82,8 @@ pub(crate) struct Session<M: Machine> {
     starved: bool,
     draining: bool,
     now: Now,
-    began_ms: u64,
+    /// Since when the upstream owes its first word; `None`: it has spoken, or there is none yet.
+    unanswered_ms: Option<u64>,
     /// When either peer last sent something.
     active_ms: u64,
     /// The login is over, upstream too.
@@ -120,7 +123,7 @@ impl<M: Machine + 'static> Session<M> {
             starved: false,
             draining: false,
             now,
-            began_ms: now.monotonic_ms(),
+            unanswered_ms: None,
             active_ms: now.monotonic_ms(),
             greeted: false,
             generation: worker.generation.get(),
@@ -267,6 +270,9 @@ impl<M: Machine + 'static> Session<M> {
                 }
                 Received::Plain { more } => {
                     self.active_ms = self.now.monotonic_ms();
+                    if from == Side::Upstream {
+                        self.unanswered_ms = None;
+                    }
                     let plain = std::mem::take(&mut bench.scratch.plain);
                     let taken = self.take(from, &plain, &mut bench, context);
                     bench.scratch.plain = plain;

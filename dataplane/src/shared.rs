@@ -133,6 +133,7 @@ impl<T> Post<T> {
 #[derive(Default)]
 pub(crate) struct Tally {
     connections: AtomicUsize,
+    refusals: AtomicUsize,
     holds: AtomicUsize,
     /// By issuer and subject.
     identities: Mutex<HashMap<(String, String), usize>>,
@@ -162,6 +163,12 @@ impl Tally {
     pub(crate) fn connection(self: &Arc<Self>, max: usize) -> Option<Place> {
         let tally = Arc::clone(self);
         take(&self.connections, max).then(|| Place::new(move || give(&tally.connections)))
+    }
+
+    /// For one that is over that limit, while it is told so.
+    pub(crate) fn refusal(self: &Arc<Self>, max: usize) -> Option<Place> {
+        let tally = Arc::clone(self);
+        take(&self.refusals, max).then(|| Place::new(move || give(&tally.refusals)))
     }
 
     pub(crate) fn hold(self: &Arc<Self>, max: usize) -> Option<Place> {

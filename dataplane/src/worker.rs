@@ -30,6 +30,8 @@ use crate::socket::Scratch;
 use crate::standing::Standing;
 use crate::tokens::TokenCache;
 
+/// Connections of a core at one time from which on their memory is worth giving back after most of them have gone.
+const CROWD: usize = 1_024;
 /// How often timers are looked at: the precision of every time limit.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -47,6 +49,8 @@ pub(crate) struct Worker {
     pub facts: Rc<RefCell<weir_sql::Cache>>,
     pub tokens: RefCell<TokenCache>,
     pub roll: Roll,
+    /// The most connections since memory was given back.
+    crowd: Cell<usize>,
     pub bench: RefCell<Bench>,
     pub random: SystemRandom,
     pub metrics: Metrics,
@@ -111,6 +115,7 @@ impl Worker {
             facts: Rc::new(RefCell::new(weir_sql::Cache::new(weir_sql::Limits::default()))),
             tokens: RefCell::new(tokens),
             roll: Roll::default(),
+            crowd: Cell::new(0),
             bench: RefCell::default(),
             random: SystemRandom::new(),
             metrics: Metrics::default(),
@@ -135,6 +140,7 @@ impl Worker {
                 net::sleep(TICK).await;
                 worker.roll.tick(Now::read());
                 worker.replace_lost_ring();
+                worker.give_memory_back();
             }
         });
         let Some(post) = self.shared.cores.get(usize::from(self.core)).cloned() else { return Ok(()) };
@@ -161,6 +167,17 @@ impl Worker {
             }
         });
         Ok(())
+    }
+
+    /// The allocator keeps what it was given: after a flood that would be the flood's worth, for good.
+    fn give_memory_back(&self) {
+        let here = self.roll.count();
+        let most = self.crowd.get().max(here);
+        let gone = most >= CROWD && here <= most / 4;
+        self.crowd.set(if gone { here } else { most });
+        if gone {
+            net::trim();
+        }
     }
 
     /// Ends who was recorded in a ring that its recorder broke, and starts over with a fresh one.
@@ -192,7 +209,8 @@ impl Worker {
         }
     }
 
-    fn open(&self, mail: Mail) {
+    /// Acts on one message from another thread.
+    pub(crate) fn open(&self, mail: Mail) {
         match mail {
             Mail::Standing(standing) => {
                 self.tokens.borrow_mut().clear();

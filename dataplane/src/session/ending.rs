@@ -59,7 +59,7 @@ impl Ended {
             Self::Expired => Some(Farewell::Expired),
             Self::Revoked(_) => Some(Farewell::Revoked),
             Self::Shutdown => Some(Farewell::Shutdown),
-            Self::LoginTimeout => Some(Farewell::Fault("no login in time")),
+            Self::LoginTimeout => Some(Farewell::Fault("no login within the gateway's time limit")),
             Self::Failed { text, .. } => Some(Farewell::Fault(text.as_str())),
         }
     }
@@ -102,8 +102,14 @@ impl<M: Machine + 'static> Session<M> {
         }
         let limits = &self.worker.shared.config.limits;
         if !self.greeted {
-            let late = now >= self.began_ms + ms(limits.login_timeout);
-            return if late { Err(Ended::LoginTimeout) } else { Ok(()) };
+            if now >= self.live.accepted_ms + ms(limits.login_timeout) {
+                return Err(Ended::LoginTimeout);
+            }
+            if self.unanswered_ms.is_some_and(|since| now >= since + ms(limits.dial_timeout)) {
+                let text = "the upstream accepted the connection and did not answer in time".to_owned();
+                return Err(Ended::Failed { fault: Fault::Upstream, text });
+            }
+            return Ok(());
         }
         if self.machine.idle() && now >= self.active_ms + ms(limits.idle_timeout) {
             return Err(Ended::Idle);
@@ -116,7 +122,7 @@ impl<M: Machine + 'static> Session<M> {
         if self.login.is_some() || !self.machine.idle() {
             return Ok(());
         }
-        if !self.greeted && self.desk.is_open() {
+        if self.desk.is_open() {
             self.greeted = true;
             self.presented = None;
         }
@@ -134,7 +140,10 @@ impl<M: Machine + 'static> Session<M> {
         let now = self.now.monotonic_ms();
         let quiet = match self.greeted {
             true => self.active_ms + ms(limits.idle_timeout),
-            false => self.began_ms + ms(limits.login_timeout),
+            false => {
+                let login = self.live.accepted_ms + ms(limits.login_timeout);
+                self.unanswered_ms.map_or(login, |since| login.min(since + ms(limits.dial_timeout)))
+            }
         };
         // A long-running command keeps its session past the idle limit: look again then, not at once.
         let quiet = quiet.max(now + 100);

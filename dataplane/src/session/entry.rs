@@ -65,10 +65,13 @@ impl<M: Machine + 'static> Session<M> {
         let LoggedIn { permit, login, socket, opening } = logged_in;
         if let Some(socket) = socket {
             self.upstream = Peer::new(Some(socket));
+            self.unanswered_ms = Some(self.now.monotonic_ms());
         }
         if let Some(opening) = opening {
             self.desk.open(&self.worker, *opening, self.now)?;
         }
+        // Where the upstream has no login of its own, what follows is a command already, and may take its time.
+        self.greeted |= self.desk.protocol() == weir_control::Protocol::Http;
         Ok(Admission::Allow { permit, upstream: login })
     }
 }

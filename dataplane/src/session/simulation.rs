@@ -7,26 +7,28 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crossbeam::channel::Receiver;
 use weir_policy::{Bundle, Policy, Request, Timestamp, Verdict, table::Tables};
-use weir_wire::{Action, Admission, Blame, Farewell, Fault, Lane, Machine, Outbox, Side, Step};
+use weir_wire::{Action, Admission, Blame, Farewell, Fault, Lane, Machine, NoteKind, Outbox, Side, Step};
 
 use super::Session;
 use super::flow::Peer;
 use crate::clock::Now;
 use crate::config::Config;
+use crate::listen::{Entry, attend};
 use crate::net::{self, Io, Runtime};
 use crate::record::Record;
 use crate::record::recorder::Rings;
-use crate::shared::{Post, Shared};
+use crate::shared::{Errand, Post, Shared};
 use crate::socket::Socket;
-use crate::worker::{Worker, spawn_guarded};
+use crate::worker::Worker;
 
-/// Passes lines on, one `Forward` each; answers `?` itself, panics at `!`.
-struct Lines;
+/// Passes lines on, one `Forward` each; answers `?` itself, panics at `!` with both queues half written.
+pub(super) struct Lines;
 
 #[derive(Debug, thiserror::Error)]
 #[error("a line that is none")]
-struct Never;
+pub(super) struct Never;
 
 impl Blame for Never {
     fn blame(&self) -> Fault {
@@ -49,7 +51,12 @@ impl Machine for Lines {
         };
         match input.first() {
             Some(b'x') => Err(Never),
-            Some(b'!') => panic!("a line that asked for it"),
+            Some(b'!') => {
+                out.client.extend_from_slice(b"(half an answer");
+                out.upstream.extend_from_slice(b"(half a question");
+                out.notes.note(NoteKind::Outcome, |note| note.extend_from_slice(b"{}"));
+                panic!("a line that asked for it")
+            }
             Some(b'?') => {
                 out.queue(from.other()).extend_from_slice(b"(asked)\n");
                 Ok(Step::Act(Action::Discard { len: end + 1 }))
@@ -79,17 +86,23 @@ impl Machine for Lines {
     }
 }
 
-fn worker() -> Rc<Worker> {
+pub(super) fn worker() -> Rc<Worker> {
+    worker_and_errands().0
+}
+
+/// A core, and what it asks of the control thread.
+pub(super) fn worker_and_errands() -> (Rc<Worker>, Receiver<Errand>) {
     let text = "[[listener]]\nprotocol = 'postgres'\naddress = '127.0.0.1:1'\ncert = 'c'\nkey = 'k'\n\
                 [policy]\nbundle = 'b'\ntrusted_keys = ['k']\n[recorder]\nsocket = 's'\n[control]\nsocket = 's'\n\
                 [limits]\nring_bytes = 1048576\nqueue_bytes = 65536\n";
     let config: Config = toml::from_str(text).unwrap();
-    let (control, _) = Post::new().unwrap();
+    let (control, errands) = Post::new().unwrap();
     let (post, _) = Post::new().unwrap();
     let shared = Arc::new(Shared::new(config, "test".into(), control, vec![post]));
     let bundle = Bundle::from_tables(weir_policy::About::default(), &Tables::default(), None, None).unwrap();
     let record = Record::new(0, "test", 1 << 20, 1 << 16).unwrap();
-    Worker::new(0, shared, Policy::new(bundle), record, Arc::new(Rings::default())).unwrap()
+    let worker = Worker::new(0, shared, Policy::new(bundle), record, Arc::new(Rings::default())).unwrap();
+    (worker, errands)
 }
 
 fn io(stream: UnixStream) -> Socket {
@@ -99,19 +112,30 @@ fn io(stream: UnixStream) -> Socket {
 
 /// Runs one session between two sockets; the answer is the far end of each.
 fn begin(worker: &Rc<Worker>) -> (UnixStream, UnixStream) {
+    begin_with(worker, |_| {})
+}
+
+/// The same, as an accepted connection is run, with a session that `prepare` has had its hands on.
+pub(super) fn begin_with(
+    worker: &Rc<Worker>,
+    prepare: impl FnOnce(&mut Session<Lines>),
+) -> (UnixStream, UnixStream) {
     let (client, near_client) = UnixStream::pair().unwrap();
     let (upstream, near_upstream) = UnixStream::pair().unwrap();
     let live = worker.roll.enter("test".into(), Now::read(), 60_000, &worker.random).unwrap();
     let protocol = weir_control::Protocol::Postgres;
     let (near_client, near_upstream) = (io(near_client), io(near_upstream));
+    let place = worker.shared.tally.connection(usize::MAX).unwrap();
+    let entry = Entry { worker: Rc::clone(worker), live: Rc::clone(&live), full: false, _place: place };
     let mut session = Session::new(Rc::clone(worker), live, Lines, near_client, Vec::new(), protocol, None);
     session.upstream = Peer::new(Some(near_upstream));
-    spawn_guarded(worker, session.run());
+    prepare(&mut session);
+    attend(entry, async move |_| session.run().await);
     (client, upstream)
 }
 
 /// Drives the runtime until the threads that play the peers are done.
-async fn until_done<T: Send + 'static>(peers: std::thread::JoinHandle<T>) -> T {
+pub(super) async fn until_done<T: Send + 'static>(peers: std::thread::JoinHandle<T>) -> T {
     while !peers.is_finished() {
         net::sleep(Duration::from_millis(1)).await;
     }
