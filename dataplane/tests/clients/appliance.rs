@@ -78,6 +78,28 @@ impl Appliance {
         Self { env, dir, supervisor, _directory: directory }
     }
 
+    /// An appliance whose data plane runs with these lines in `[limits]`.
+    pub(crate) fn with_limits(lines: &str) -> Self {
+        let appliance = Self::start();
+        let mut config = fs::File::options().append(true).open(appliance.var("WEIR_CONFIG")).unwrap();
+        writeln!(config, "\n[limits]\n{lines}").unwrap();
+        let former = appliance.process("weir-dataplane");
+        appliance.signal("weir-dataplane", "-TERM");
+        Self::until("the data plane to end", || {
+            (!Path::new(&format!("/proc/{former}")).exists()).then_some(())
+        });
+        Self::until("the data plane to serve again", || {
+            appliance.psql(Who::Job, "SELECT 1").status.success().then_some(())
+        });
+        appliance
+    }
+
+    /// Sends a signal to one of the appliance's processes.
+    pub(crate) fn signal(&self, command: &str, signal: &str) {
+        let pid = self.process(command).to_string();
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+    }
+
     fn supervisor(dir: &Path) -> Child {
         let log = fs::File::create(dir.with_extension("log")).unwrap();
         Command::new("setpriv")

@@ -9,7 +9,15 @@
 
 mod appliance;
 mod bad_input;
+mod broken_protocol;
+mod contents;
 mod drivers;
+mod flood;
 mod holds;
+mod login_failures;
+mod operator_mistakes;
 mod postgres;
+mod raw;
+mod stalling;
 mod survival;
+mod upstream_logins;
