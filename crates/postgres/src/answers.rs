@@ -56,7 +56,7 @@ impl Session {
         Ok(())
     }
 
-    fn begin_rows(&mut self, plan: &MaskPlan) {
+    pub(crate) fn begin_rows(&mut self, plan: &MaskPlan) {
         self.masker.begin(plan);
         self.rows = if self.masker.layout.is_clear(plan) { Rows::Clear } else { Rows::Masked };
     }

@@ -23,6 +23,9 @@ pub(crate) fn is_safe_encoding(name: &str) -> bool {
 
 impl Session {
     pub(crate) fn notice(&mut self, body: &[u8], out: &mut Outbox) -> Result<Fate, Error> {
+        if self.is_looking_up() {
+            return Ok(Fate::Replaced);
+        }
         if self.plan().is_none() {
             return Ok(Fate::Pass);
         }
@@ -133,7 +136,7 @@ pub(crate) fn check_reading(name: &[u8], value: &[u8]) -> Result<(), Error> {
     }
 }
 
-fn response_field(body: &[u8], wanted: u8) -> Option<&[u8]> {
+pub(crate) fn response_field(body: &[u8], wanted: u8) -> Option<&[u8]> {
     let mut fields = Fields(body);
     while let Some(field) = fields.u8().filter(|field| *field != 0) {
         let text = fields.cstr()?;

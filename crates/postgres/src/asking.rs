@@ -18,6 +18,7 @@ use crate::client::{Flow, Next};
 use crate::codec::{message, put_cstr, put_empty};
 use crate::copy_shape::CopyShape;
 use crate::expected::{Expected, Own};
+use crate::function_call::Called;
 use crate::names::{Portal, Slot, Statement};
 use crate::refusal;
 use crate::session::Session;
@@ -63,7 +64,7 @@ pub(crate) enum What {
         slot: Option<Slot>,
         name: Range<usize>,
     },
-    Function,
+    Function(Called),
     Parse {
         slot: Slot,
         statement: Rc<Statement>,
@@ -80,13 +81,13 @@ impl What {
         match self {
             Self::Bind { .. } => Moment::Bind,
             Self::Execute { .. } => Moment::Execute,
-            Self::Function | Self::Query { .. } => Moment::Query,
+            Self::Function(_) | Self::Query { .. } => Moment::Query,
             Self::Parse { .. } => Moment::Parse,
         }
     }
 
     const fn is_simple(&self) -> bool {
-        matches!(self, Self::Function | Self::Query { .. })
+        matches!(self, Self::Function(_) | Self::Query { .. })
     }
 }
 
@@ -190,9 +191,12 @@ impl Session {
         }
         let len = if asking.parked { 0 } else { self.asked.len() };
         self.forget_asked();
-        // A function call has no text of its own, so no syntax error either.
-        let facts = (!matches!(asking.what, What::Function)).then(|| Rc::clone(asking.facts()));
-        self.refuse_denied(asking.what.is_simple(), out, denial, facts.as_deref());
+        if let What::Function(called) = &asking.what {
+            self.refuse_call(called, denial, out);
+        } else {
+            let facts = Rc::clone(asking.facts());
+            self.refuse_denied(asking.what.is_simple(), out, denial, Some(&facts));
+        }
         Ok(Action::Discard { len })
     }
 
@@ -264,9 +268,11 @@ impl Session {
                 let name = self.asked.get(name).unwrap_or_default().to_vec();
                 matches!(self.send_execute(slot, &name, true, out), Flow::Pass)
             }
-            What::Function => {
+            What::Function(called) => {
+                // What runs is the OID, which was allowed by its name. Whoever could give it to another function while
+                // this was decided or held could as well have put other code behind the name.
                 self.end_group();
-                self.expect(Expected::Function);
+                self.expect(Expected::Function { obligations: Rc::clone(obligations), called });
                 true
             }
             What::Query { prepared, copy } => {

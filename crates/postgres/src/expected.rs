@@ -8,6 +8,7 @@ use bytes::BytesMut;
 use weir_policy::{Facts, Obligations};
 
 use crate::copy_shape::CopyShape;
+use crate::function_call::Called;
 use crate::names::Slot;
 
 /// One message that was sent upstream.
@@ -29,8 +30,11 @@ pub(crate) enum Expected {
         own: bool,
         copy: Option<Box<CopyShape>>,
     },
-    Function,
-    /// Part of the gateway's own description of a COPY's columns.
+    Function {
+        obligations: Rc<Obligations>,
+        called: Called,
+    },
+    /// Part of the gateway's own question: a COPY's columns, a function's name.
     Own(Own),
     Parse(Slot),
     /// Stands for a denied command: the upstream got text that no grammar takes, so that its transaction fails as the
@@ -47,11 +51,13 @@ pub(crate) enum Expected {
     Sync,
 }
 
-/// The gateway's own messages around a COPY.
+/// The gateway's own messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Own {
+    Bind,
     Close,
     Describe,
+    Execute,
     Parse,
     Sync,
 }
@@ -66,10 +72,10 @@ impl Expected {
             | Self::DescribePortal { .. }
             | Self::DescribeStatement(_)
             | Self::Execute { .. }
-            | Self::Own(Own::Close | Own::Describe | Own::Parse)
+            | Self::Own(Own::Bind | Own::Close | Own::Describe | Own::Execute | Own::Parse)
             | Self::Parse(_)
             | Self::Poison { simple: false, .. } => true,
-            Self::Function
+            Self::Function { .. }
             | Self::Own(Own::Sync)
             | Self::Poison { simple: true, .. }
             | Self::Query { .. }
@@ -80,13 +86,14 @@ impl Expected {
     /// What to mask in its answer.
     pub(crate) const fn obligations(&self) -> Option<&Rc<Obligations>> {
         match self {
-            Self::Execute { obligations, .. } | Self::Query { obligations, .. } => Some(obligations),
+            Self::Execute { obligations, .. }
+            | Self::Function { obligations, .. }
+            | Self::Query { obligations, .. } => Some(obligations),
             Self::Bind(_)
             | Self::ClosePortal(_)
             | Self::CloseStatement(_)
             | Self::DescribePortal { .. }
             | Self::DescribeStatement(_)
-            | Self::Function
             | Self::Own(_)
             | Self::Parse(_)
             | Self::Poison { .. }

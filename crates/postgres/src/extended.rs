@@ -1,4 +1,4 @@
-//! Queries, and the extended protocol: Parse, Bind, Describe, Execute, Close, Sync; also FunctionCall.
+//! Queries, and the extended protocol: Parse, Bind, Describe, Execute, Close, Sync.
 
 use std::rc::Rc;
 
@@ -35,23 +35,6 @@ impl Session {
         let subject = Subject::Message { facts, text: HEAD..HEAD + text.len() };
         let asking = Asking { also, ..Asking::new(What::Query { prepared, copy }, subject) };
         Ok(self.ask_about(b'Q', body, asking))
-    }
-
-    /// Decided as a text that no grammar takes: allowed only where no rule is about the caller.
-    pub(crate) fn function_call(
-        &mut self,
-        body: &[u8],
-        total: usize,
-        out: &mut Outbox,
-    ) -> Result<Flow, Error> {
-        let oid = Fields(body).u32().ok_or(Error::ClientMalformed("FunctionCall"))?;
-        if let Some(flow) = self.fence(true, total, out) {
-            return Ok(flow);
-        }
-        let text = format!("FunctionCall of OID {oid}");
-        let facts = self.shared.facts.facts(text.as_bytes());
-        let statement = self.pool.make(text.as_bytes(), facts);
-        Ok(self.ask_about(b'F', body, Asking::new(What::Function, Subject::Statement(statement))))
     }
 
     pub(crate) fn parse(&mut self, body: &[u8], total: usize, out: &mut Outbox) -> Result<Flow, Error> {
@@ -110,7 +93,7 @@ impl Session {
         Ok(self.ask_about(b'B', body, asking))
     }
 
-    fn ask_about(&mut self, tag: u8, body: &[u8], asking: Asking) -> Flow {
+    pub(crate) fn ask_about(&mut self, tag: u8, body: &[u8], asking: Asking) -> Flow {
         let length = u32::try_from(body.len() + 4).unwrap_or(u32::MAX).to_be_bytes();
         let [a, b, c, d] = length;
         self.ask(&[tag, a, b, c, d], body, asking)
@@ -133,7 +116,7 @@ impl Session {
     }
 
     /// After a change to how text is read, the next text waits until the upstream has told what came of it.
-    fn fence(&mut self, simple: bool, total: usize, out: &mut Outbox) -> Option<Flow> {
+    pub(crate) fn fence(&mut self, simple: bool, total: usize, out: &mut Outbox) -> Option<Flow> {
         if !self.fenced {
             return None;
         }

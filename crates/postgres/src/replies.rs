@@ -4,10 +4,12 @@
 
 use std::rc::Rc;
 
+use bytes::BytesMut;
 use weir_policy::Kind;
 use weir_wire::{Action, NoteKind, Outbox};
 
 use crate::Error;
+use crate::asides::response_field;
 use crate::codec::{Fields, body, header};
 use crate::expected::{Expected, Own};
 use crate::session::{Copying, Rows, Session, note_error};
@@ -29,7 +31,7 @@ impl Session {
             let rest = input.get(pass..).unwrap_or_default();
             let Some(header) = header(rest).map_err(|_| Error::UpstreamLength)? else { break };
             let is_row = match header.tag {
-                b'D' => true,
+                b'D' => !self.is_looking_up(),
                 b'd' => matches!(self.copying, Copying::Out(_)),
                 _ => false,
             };
@@ -66,6 +68,7 @@ impl Session {
     fn is_replaced(&self, tag: u8) -> bool {
         match tag {
             b'A' => true,
+            b'V' => self.plan().is_some(),
             b'E' | b'N' | b'S' => {
                 self.plan().is_some()
                     || matches!(self.queue.front(), Some(Expected::Poison { .. }))
@@ -82,6 +85,7 @@ impl Session {
             b'N' => return self.notice(body, out),
             b'S' => return self.parameter_status(body, out),
             b'E' => return self.error_response(whole, body, out),
+            b'V' => return self.function_result(body, out),
             _ => {}
         }
         let own = self.queue.front().is_some_and(Expected::is_own);
@@ -90,11 +94,11 @@ impl Session {
             b'2' => self.bind_complete()?,
             b'3' => self.close_complete()?,
             b'C' => self.command_complete(body, out)?,
+            b'D' => self.looked_up(body)?,
             b'G' => self.copy_in()?,
             b'H' => self.copy_out(body)?,
             b'I' => self.end_of_result(b"", out)?,
             b'T' => self.row_description(body)?,
-            b'V' => self.function_result()?,
             b'Z' => self.ready(body)?,
             b'c' => self.copy_done()?,
             // CopyData in its place was a row.
@@ -121,8 +125,10 @@ impl Session {
     }
 
     fn bind_complete(&mut self) -> Result<(), Error> {
-        let Some(Expected::Bind(slot)) = self.queue.pop_front() else {
-            return Err(Error::UpstreamState("BindComplete"));
+        let slot = match self.queue.pop_front() {
+            Some(Expected::Bind(slot)) => slot,
+            Some(Expected::Own(Own::Bind)) => return Ok(()),
+            _ => return Err(Error::UpstreamState("BindComplete")),
         };
         let gone = self.portals.succeeded(slot);
         self.retire_portal(gone);
@@ -157,6 +163,10 @@ impl Session {
     fn command_complete(&mut self, body: &[u8], out: &mut Outbox) -> Result<(), Error> {
         let tag = Fields(body).cstr().ok_or(Error::UpstreamMalformed("CommandComplete"))?;
         let facts = match self.queue.front() {
+            Some(Expected::Own(Own::Execute)) => {
+                self.queue.pop_front();
+                return Ok(());
+            }
             Some(Expected::Query { facts, .. }) => Some(Rc::clone(facts)),
             Some(Expected::Execute { slot: Some(slot), .. }) => {
                 self.portals.live(*slot).map(|portal| Rc::clone(&portal.statement.facts))
@@ -212,13 +222,6 @@ impl Session {
         Ok(())
     }
 
-    fn function_result(&self) -> Result<(), Error> {
-        match self.queue.front() {
-            Some(Expected::Function) => Ok(()),
-            _ => Err(Error::UpstreamState("FunctionCallResponse")),
-        }
-    }
-
     fn copy_in(&mut self) -> Result<(), Error> {
         let (facts, extended) = match self.queue.front() {
             Some(Expected::Query { facts, .. }) => (Some(Rc::clone(facts)), false),
@@ -251,7 +254,7 @@ impl Session {
             // What it said of a COPY's columns is still to be used.
             Some(Expected::Own(Own::Sync)) => {}
             Some(
-                Expected::Function
+                Expected::Function { .. }
                 | Expected::Poison { simple: true, .. }
                 | Expected::Query { .. }
                 | Expected::Sync,
@@ -280,7 +283,7 @@ impl Session {
         self.masker.trim();
         self.queue.shrink_to(QUEUED);
         if self.scratch.capacity() > SCRATCH_BYTES {
-            self.scratch = bytes::BytesMut::new();
+            self.scratch = BytesMut::new();
         }
     }
 
@@ -288,7 +291,7 @@ impl Session {
         self.end_rows(out);
         self.finish_upload(out);
         self.copying = Copying::None;
-        let own_is_synced = self.own_is_synced();
+        let (own_is_synced, looking_up) = (self.own_is_synced(), self.is_looking_up());
         match self.queue.front_mut() {
             Some(Expected::Poison { error, simple }) => {
                 let (error, simple) = (std::mem::take(error), *simple);
@@ -298,6 +301,19 @@ impl Session {
                     self.queue.pop_front();
                     self.fail_group();
                 }
+                return Ok(Fate::Replaced);
+            }
+            // It ends the session, so nothing will be said in the place of what was asked.
+            Some(Expected::Own(_)) if is_fatal(body) => {}
+            Some(Expected::Own(_)) if looking_up => {
+                let mut kept = BytesMut::new();
+                if self.plan().is_some() {
+                    self.filter_response(b'E', body, &mut kept)?;
+                } else {
+                    kept.extend_from_slice(whole);
+                }
+                self.lookup_failed(kept);
+                self.fail_group();
                 return Ok(Fate::Replaced);
             }
             Some(Expected::Own(_)) if own_is_synced => {
@@ -342,4 +358,10 @@ impl Session {
             self.queue.iter().find(|expected| matches!(expected, Expected::Sync | Expected::Own(Own::Sync)));
         matches!(boundary, Some(Expected::Own(Own::Sync)))
     }
+}
+
+/// Whether an error ends the session, by the severity that is never translated.
+fn is_fatal(body: &[u8]) -> bool {
+    let severity = response_field(body, b'V').or_else(|| response_field(body, b'S'));
+    matches!(severity, Some(b"FATAL" | b"PANIC"))
 }

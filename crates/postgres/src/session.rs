@@ -15,6 +15,7 @@ use crate::asking::Asking;
 use crate::client::Dropping;
 use crate::codec::{message, put_cstr};
 use crate::expected::Expected;
+use crate::lookup::Functions;
 use crate::masker::{Format, Masker};
 use crate::names::{Names, Portal, Statement, StatementPool};
 use crate::probe::sqlstate;
@@ -82,6 +83,7 @@ pub(crate) struct Session {
     pub(crate) statements: Names<Rc<Statement>>,
     pub(crate) portals: Names<Portal>,
     pub(crate) spare_formats: Vec<Vec<u8>>,
+    pub(crate) functions: Functions,
 
     pub(crate) copying: Copying,
     pub(crate) rows: Rows,
@@ -121,6 +123,7 @@ impl Session {
             statements: Names::default(),
             portals: Names::default(),
             spare_formats: Vec::new(),
+            functions: Functions::default(),
             copying: Copying::None,
             rows: Rows::Unknown,
             masker: Masker::default(),

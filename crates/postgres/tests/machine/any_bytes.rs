@@ -5,8 +5,8 @@ use proptest::prelude::*;
 use crate::support::driver::Driver;
 use crate::support::policy::{Rules, mask_plan};
 use crate::support::wire::{
-    bind, close, complete, data_row, describe, error, execute, flush, message, messages, parse, query, ready,
-    row_description, startup, sync,
+    bind, call, close, complete, data_row, describe, error, execute, flush, message, messages, parse, query,
+    ready, row_description, startup, sync,
 };
 use weir_postgres::Limits;
 
@@ -33,6 +33,8 @@ fn client_messages() -> Vec<Vec<u8>> {
         message(b'c', b""),
         message(b'f', b"no\0"),
         message(b'F', &[0; 12]),
+        call(952, &[b"x"]),
+        call(20_000, &[]),
         message(b'X', b""),
         startup(&[("user", "u")]),
         message(b'p', b"token\0"),
@@ -63,6 +65,8 @@ fn upstream_messages() -> Vec<Vec<u8>> {
         message(b'd', b"1\traw\n"),
         message(b'c', b""),
         message(b'V', &[255; 4]),
+        data_row(&[Some(b"public"), Some(b"held"), Some(b"25")]),
+        message(b'3', b"").repeat(2),
         message(b'R', &[0; 4]),
         message(b'K', &[0; 8]),
     ]
@@ -114,7 +118,7 @@ fn check(mut driver: Driver, steps: Vec<(bool, Vec<u8>)>, release: bool) {
             b'P' => (first.into_owned(), second),
             _ => continue,
         };
-        let own = text == "refused by weir" || name == "weir_columns";
+        let own = text == "refused by weir" || name == "weir_columns" || name == "weir_function";
         assert!(own || allowed(&text), "{text:?} went upstream without an Allow");
     }
     weir_wire::Machine::farewell(

@@ -2,6 +2,7 @@
 #![cfg(test)]
 
 mod any_bytes;
+mod calls;
 mod commands;
 mod copies;
 mod holds;

@@ -7,15 +7,17 @@ use std::sync::Arc;
 
 use weir_policy::{
     ColumnMask, Copy, CopyDirection, CopyEnd, Denial, Facts, Hold, HoldTerms, Kind, MaskMethod, MaskPlan,
-    Moment, Obligations, PatternIndex, PatternMask, Permit, Reason, RecordLevel, Request, ScanError, Scanner,
-    StatementFacts, Verdict,
+    Moment, Obligations, Opaque, PatternIndex, PatternMask, Permit, Reason, RecordLevel, Request, ScanError,
+    Scanner, StatementFacts, Verdict,
 };
 
 /// Facts of texts made of statements like `select ...`, `prepare NAME as ...`, split at `;`.
 pub fn facts(text: &[u8], id: u64) -> Facts {
     let text = String::from_utf8_lossy(text).to_lowercase();
+    let opaque =
+        text.starts_with("functioncall of").then(|| Opaque::Syntax { message: "syntax".into(), position: 1 });
     let statements = text.split(';').map(str::trim).filter(|text| !text.is_empty()).map(statement).collect();
-    Facts { id, normalised: text.clone(), statements, ..Facts::default() }
+    Facts { id, normalised: text.clone(), statements, opaque, ..Facts::default() }
 }
 
 fn statement(text: &str) -> StatementFacts {
@@ -91,6 +93,18 @@ impl Rules {
         Self { obligations: Rc::new(Obligations { applies: true, generation, mask, noted: Vec::new() }) }
     }
 
+    /// No rule is about the caller.
+    pub fn none() -> Self {
+        Self {
+            obligations: Rc::new(Obligations {
+                applies: false,
+                generation: 1,
+                mask: None,
+                noted: Vec::new(),
+            }),
+        }
+    }
+
     pub fn permit(&self) -> Permit {
         Permit::simulated(Rc::clone(&self.obligations), RecordLevel::Durable)
     }
@@ -99,7 +113,9 @@ impl Rules {
     pub fn decide(&self, request: &Request<'_>) -> Verdict {
         let Request::Sql(sql) = request else { panic!("not SQL") };
         let text = String::from_utf8_lossy(sql.text).into_owned();
-        if text.contains("denied") {
+        if sql.facts.opaque.is_some() && self.obligations.applies {
+            Verdict::Deny(Denial { reason: Reason::NotUnderstood, ..denial("(opaque)") })
+        } else if text.contains("denied") {
             Verdict::Deny(denial("no.denied"))
         } else if text.contains("held") && sql.moment != Moment::Parse && !text.starts_with("prepare") {
             Verdict::Hold(hold())

@@ -34,6 +34,24 @@ pub fn bind(portal: &str, statement: &str, values: &[&str], formats: &[i16]) -> 
     message(b'B', &body)
 }
 
+/// FunctionCall with every argument and the result in binary.
+pub fn call(oid: u32, arguments: &[&[u8]]) -> Vec<u8> {
+    let mut body = oid.to_be_bytes().to_vec();
+    body.extend_from_slice(&[0, 1, 0, 1]);
+    body.extend_from_slice(&i16::try_from(arguments.len()).unwrap().to_be_bytes());
+    for argument in arguments {
+        body.extend_from_slice(&i32::try_from(argument.len()).unwrap().to_be_bytes());
+        body.extend_from_slice(argument);
+    }
+    body.extend_from_slice(&[0, 1]);
+    message(b'F', &body)
+}
+
+/// FunctionCallResponse.
+pub fn result(value: Option<&[u8]>) -> Vec<u8> {
+    message(b'V', &tuple(&[value])[2..])
+}
+
 pub fn describe(kind: u8, name: &str) -> Vec<u8> {
     message(b'D', &[&[kind], name.as_bytes(), &[0]].concat())
 }
@@ -131,6 +149,7 @@ fn word(tag: u8, body: &[u8]) -> String {
         b'Z' => format!("Z {}", body[0] as char),
         b'C' => format!("C {}", text(body)),
         b'D' => format!("D {}", values(body).join("|")),
+        b'V' => format!("V {}", values(&[&[0, 1], body].concat()).join("|")),
         b'd' => format!("d {}", String::from_utf8_lossy(body).trim_end()),
         tag => (tag as char).to_string(),
     }
