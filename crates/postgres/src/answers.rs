@@ -90,7 +90,7 @@ impl Session {
                 if columns.is_empty() {
                     return Err(UNKNOWN);
                 }
-                layout.resolve(plan, &columns, Formats::Codes(&portal.formats))
+                layout.resolve(plan, &columns, Formats::Codes(portal.bound.formats()))
             } else {
                 layout.resolve(plan, &portal.columns, Formats::Described)
             }

@@ -19,7 +19,8 @@ use crate::codec::{message, put_cstr, put_empty};
 use crate::copy_shape::CopyShape;
 use crate::expected::{Expected, Own};
 use crate::function_call::Called;
-use crate::names::{Portal, Slot, Statement};
+use crate::names::{Slot, Statement};
+use crate::portal::{Bound, Portal};
 use crate::refusal;
 use crate::session::Session;
 
@@ -28,7 +29,9 @@ use crate::session::Session;
 pub(crate) struct Asking {
     pub(crate) what: What,
     pub(crate) subject: Subject,
-    /// Where the bind values stand in the message.
+    /// Of the message; what stands behind it was sent earlier.
+    pub(crate) len: usize,
+    /// Where the bind values stand, in the message or behind it.
     pub(crate) binds: Range<usize>,
     pub(crate) count: u16,
     /// What else runs with it.
@@ -58,7 +61,7 @@ pub(crate) enum What {
     Bind {
         slot: Slot,
         statement: Rc<Statement>,
-        formats: Vec<u8>,
+        bound: Bound,
     },
     Execute {
         slot: Option<Slot>,
@@ -93,7 +96,17 @@ impl What {
 
 impl Asking {
     pub(crate) const fn new(what: What, subject: Subject) -> Self {
-        Self { what, subject, binds: 0..0, count: 0, also: Vec::new(), at: 0, waiting: true, parked: false }
+        Self {
+            what,
+            subject,
+            len: 0,
+            binds: 0..0,
+            count: 0,
+            also: Vec::new(),
+            at: 0,
+            waiting: true,
+            parked: false,
+        }
     }
 
     /// Whether another question is due.
@@ -101,6 +114,11 @@ impl Asking {
         let due = !self.waiting;
         self.waiting = true;
         due
+    }
+
+    /// How much of it the client's side still holds.
+    const fn left(&self) -> usize {
+        if self.parked { 0 } else { self.len }
     }
 
     fn facts(&self) -> &Rc<Facts> {
@@ -117,7 +135,7 @@ impl Session {
         self.asked.clear();
         self.asked.extend_from_slice(head);
         self.asked.extend_from_slice(body);
-        self.asking = Some(asking);
+        self.asking = Some(Asking { len: self.asked.len(), ..asking });
         Flow::Next(Next::Ask)
     }
 
@@ -169,10 +187,10 @@ impl Session {
             self.asking = Some(asking);
             return Ok(Action::Discard { len: 0 });
         }
-        let (parked, total) = (asking.parked, self.asked.len());
+        let (parked, total) = (asking.parked, asking.len);
         let sent = self.send(asking, obligations, out);
         if sent && parked {
-            out.upstream.extend_from_slice(&self.asked);
+            out.upstream.extend_from_slice(self.asked.get(..total).unwrap_or_default());
         }
         self.forget_asked();
         Ok(match (sent, parked) {
@@ -189,7 +207,7 @@ impl Session {
         if self.skipping {
             return Ok(self.drop_asked(&asking));
         }
-        let len = if asking.parked { 0 } else { self.asked.len() };
+        let len = asking.left();
         self.forget_asked();
         if let What::Function(called) = &asking.what {
             self.refuse_call(called, denial, out);
@@ -205,13 +223,13 @@ impl Session {
             return Err(Error::Contract("a verdict without a question"));
         };
         if self.skipping {
-            let action = Action::Discard { len: if asking.parked { 0 } else { self.asked.len() } };
+            let action = Action::Discard { len: asking.left() };
             self.asking = None;
             self.forget_asked();
             return Ok(action);
         }
-        if matches!(asking.what, What::Execute { .. }) {
-            // Its bind values are gone, and an approval covers them.
+        if matches!(asking.what, What::Execute { .. }) && asking.binds.is_empty() {
+            // It has run in part, or its bind values are not known: an approval covers all of a command, and these.
             let denial = Denial {
                 rule: hold.rule.clone(),
                 reason: Reason::NotApproved,
@@ -219,7 +237,7 @@ impl Session {
             };
             return self.deny(&denial, out);
         }
-        let len = if asking.parked { 0 } else { self.asked.len() };
+        let len = asking.left();
         asking.parked = true;
         if self.group_open {
             // What stands before it is answered now, not when it is released.
@@ -231,7 +249,7 @@ impl Session {
 
     /// While it was asked about, something before it failed: the upstream skips it, and the client expects no answer.
     fn drop_asked(&mut self, asking: &Asking) -> Action {
-        let len = if asking.parked { 0 } else { self.asked.len() };
+        let len = asking.left();
         self.forget_asked();
         Action::Discard { len }
     }
@@ -250,13 +268,20 @@ impl Session {
                 self.expect(Expected::Parse(slot));
                 true
             }
-            What::Bind { slot, statement, formats } => {
+            What::Bind { slot, statement, bound } => {
                 if !self.prepares(&statement, false, out) {
                     return false;
                 }
                 self.fenced |= obligations.applies && changes_reading(&statement.facts);
                 let obligations = Rc::clone(obligations);
-                let portal = Portal { statement, obligations, formats, columns: Vec::new(), described_in: 0 };
+                let portal = Portal {
+                    statement,
+                    obligations,
+                    bound,
+                    ran: false,
+                    columns: Vec::new(),
+                    described_in: 0,
+                };
                 self.portals.sent(slot, self.group, portal);
                 self.expect(Expected::Bind(slot));
                 true

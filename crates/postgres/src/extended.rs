@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use bytes::BufMut as _;
-use weir_policy::{Facts, Kind};
+use weir_policy::{Binds, Facts, Kind};
 use weir_wire::{Action, Outbox};
 
 use crate::Error;
@@ -12,7 +12,8 @@ use crate::client::{Flow, Next};
 use crate::codec::{Fields, message, put_cstr};
 use crate::copy_shape::CopyShape;
 use crate::expected::Expected;
-use crate::names::{Portal, Slot};
+use crate::names::Slot;
+use crate::portal::Portal;
 use crate::session::Session;
 
 /// Tag and length field, which stand before a body.
@@ -82,13 +83,11 @@ impl Session {
             return Ok(Flow::Next(Next::Act(Action::Discard { len: total })));
         }
         let slot = self.portals.find_or_add(parts.portal);
-        let mut formats =
-            if parts.formats.is_empty() { Vec::new() } else { self.spare_formats.pop().unwrap_or_default() };
-        formats.clear();
-        formats.extend_from_slice(parts.formats);
+        let raw = body.get(parts.binds.clone()).unwrap_or_default();
+        let bound = self.bounds.make(Binds { raw, count: parts.count }, parts.formats);
         let subject = Subject::Statement(Rc::clone(&statement));
         let binds = HEAD + parts.binds.start..HEAD + parts.binds.end;
-        let what = What::Bind { slot, statement, formats };
+        let what = What::Bind { slot, statement, bound };
         let asking = Asking { binds, count: parts.count, also, ..Asking::new(what, subject) };
         Ok(self.ask_about(b'B', body, asking))
     }
@@ -196,10 +195,21 @@ impl Session {
         let Some(statement) = statements.next() else {
             return Err(Error::Contract("a portal came to nothing"));
         };
-        let also = statements.collect();
+        let mut also: Vec<_> = statements.collect();
+        match self.executed(&statement.facts) {
+            Ok(executed) => also.extend(executed),
+            Err(name) => return Ok(self.unknown_statement(name.as_bytes(), false, total, out)),
+        }
         let what = What::Execute { slot, name: HEAD..HEAD + name.len() };
         let asking = Asking { also, ..Asking::new(what, Subject::Statement(statement)) };
-        Ok(self.ask_about(b'E', body, asking))
+        let flow = self.ask_about(b'E', body, asking);
+        // A hold needs the exact bind values, and a portal of which nothing has come yet.
+        let exact = slot.and_then(|slot| self.portals.exact(slot, self.group)).filter(|portal| !portal.ran);
+        if let (Some(binds), Some(asking)) = (exact.and_then(|it| it.bound.binds()), &mut self.asking) {
+            self.asked.extend_from_slice(binds.raw);
+            (asking.binds, asking.count) = (asking.len..asking.len + binds.raw.len(), binds.count);
+        }
+        Ok(flow)
     }
 
     /// Expects an Execute's answer, and sees to it that its columns will be known where they must be.
@@ -237,6 +247,9 @@ impl Session {
                 });
                 self.expect(Expected::DescribePortal { slot, own });
             }
+        }
+        if let Some(slot) = slot {
+            self.portals.for_each_meaning(slot, |portal| portal.ran = true);
         }
         self.expect(Expected::Execute { slot, obligations, own, copy });
         Flow::Pass

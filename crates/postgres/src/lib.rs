@@ -28,6 +28,7 @@ mod machine;
 mod masker;
 mod md5;
 mod names;
+mod portal;
 mod prelude;
 mod probe;
 mod refusal;

@@ -8,7 +8,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 
-use weir_policy::{Facts, Obligations};
+use weir_policy::Facts;
 
 /// A name's place in a table, valid until the table is swept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,19 +93,6 @@ impl StatementPool {
             self.spare.push(statement);
         }
     }
-}
-
-/// A bound statement.
-#[derive(Debug)]
-pub(crate) struct Portal {
-    pub(crate) statement: Rc<Statement>,
-    pub(crate) obligations: Rc<Obligations>,
-    /// Result-format codes as Bind had them, two bytes each.
-    pub(crate) formats: Vec<u8>,
-    /// Body of its RowDescription, once the upstream gave one; empty before.
-    pub(crate) columns: Vec<u8>,
-    /// The sync group in which the client last asked for it.
-    pub(crate) described_in: u64,
 }
 
 /// One name's meanings.
@@ -262,11 +249,20 @@ impl<T> Names<T> {
         entry.live.take()
     }
 
-    /// No name means anything now, but for what is pending. `settled` as above.
-    pub(crate) fn all_closed(&mut self, settled: bool) {
+    /// No name means anything now, but for what is pending. `settled` as above; `gone` gets what is no longer needed.
+    pub(crate) fn all_closed(&mut self, settled: bool, mut gone: impl FnMut(T)) {
         for slot in 0..u32::try_from(self.entries.len()).unwrap_or(u32::MAX) {
-            self.closed(Slot(slot), settled);
+            if let Some(meaning) = self.closed(Slot(slot), settled) {
+                gone(meaning);
+            }
         }
+    }
+
+    /// Calls `each` for everything the name may mean, now or once what was sent is answered.
+    pub(crate) fn for_each_meaning(&mut self, slot: Slot, mut each: impl FnMut(&mut T)) {
+        let Some(entry) = self.entry_mut(slot) else { return };
+        let sent = entry.loose.iter_mut().chain(&mut entry.pending).map(|(_, meaning)| meaning);
+        sent.chain(&mut entry.live).for_each(&mut each);
     }
 
     /// SQL that may give the name this meaning was sent. False where the name may mean too many things already.

@@ -183,7 +183,7 @@ impl Session {
     fn learn(&mut self, tag: &[u8], facts: &weir_policy::Facts) {
         let settled = self.queue.len() == 1;
         if tag == b"DISCARD ALL" || tag == b"DEALLOCATE ALL" {
-            self.statements.all_closed(settled);
+            self.statements.all_closed(settled, |gone| self.pool.retire(Some(gone)));
             return;
         }
         let ([only], Kind::Prepare | Kind::Deallocate) =
@@ -266,7 +266,7 @@ impl Session {
         self.rows = Rows::Unknown;
         if *status == b'I' {
             // Portals do not outlive their transaction.
-            self.portals.all_closed(true);
+            self.portals.all_closed(true, |gone| self.bounds.retire(&mut self.pool, gone));
         }
         if self.queue.is_empty() && self.asking.is_none() {
             self.go_idle();

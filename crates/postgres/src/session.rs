@@ -17,7 +17,8 @@ use crate::codec::{message, put_cstr};
 use crate::expected::Expected;
 use crate::lookup::Functions;
 use crate::masker::{Format, Masker};
-use crate::names::{Names, Portal, Statement, StatementPool};
+use crate::names::{Names, Statement, StatementPool};
+use crate::portal::{BoundPool, Portal};
 use crate::probe::sqlstate;
 use crate::upload::Upload;
 use crate::{CancelKey, FactsSource, Limits, refusal};
@@ -82,7 +83,7 @@ pub(crate) struct Session {
     pub(crate) pool: StatementPool,
     pub(crate) statements: Names<Rc<Statement>>,
     pub(crate) portals: Names<Portal>,
-    pub(crate) spare_formats: Vec<Vec<u8>>,
+    pub(crate) bounds: BoundPool,
     pub(crate) functions: Functions,
 
     pub(crate) copying: Copying,
@@ -122,7 +123,7 @@ impl Session {
             pool: StatementPool::default(),
             statements: Names::default(),
             portals: Names::default(),
-            spare_formats: Vec::new(),
+            bounds: BoundPool::default(),
             functions: Functions::default(),
             copying: Copying::None,
             rows: Rows::Unknown,
@@ -234,12 +235,8 @@ impl Session {
     }
 
     pub(crate) fn retire_portal(&mut self, portal: Option<Portal>) {
-        const SPARE: usize = 4;
         if let Some(portal) = portal {
-            self.pool.retire(Some(portal.statement));
-            if self.spare_formats.len() < SPARE && portal.formats.capacity() > 0 {
-                self.spare_formats.push(portal.formats);
-            }
+            self.bounds.retire(&mut self.pool, portal);
         }
     }
 }

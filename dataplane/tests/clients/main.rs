@@ -14,6 +14,7 @@ mod contents;
 mod drivers;
 mod flood;
 mod holds;
+mod large_objects;
 mod login_failures;
 mod operator_mistakes;
 mod postgres;

@@ -82,6 +82,8 @@ pub fn hold() -> Hold {
 #[derive(Clone)]
 pub struct Rules {
     pub obligations: Rc<Obligations>,
+    /// Texts with `held` are held.
+    pub holds: bool,
 }
 
 impl Rules {
@@ -90,7 +92,10 @@ impl Rules {
     }
 
     pub fn of_generation(mask: Option<Arc<MaskPlan>>, generation: u64) -> Self {
-        Self { obligations: Rc::new(Obligations { applies: true, generation, mask, noted: Vec::new() }) }
+        Self {
+            obligations: Rc::new(Obligations { applies: true, generation, mask, noted: Vec::new() }),
+            holds: true,
+        }
     }
 
     /// No rule is about the caller.
@@ -102,6 +107,7 @@ impl Rules {
                 mask: None,
                 noted: Vec::new(),
             }),
+            holds: true,
         }
     }
 
@@ -117,7 +123,11 @@ impl Rules {
             Verdict::Deny(Denial { reason: Reason::NotUnderstood, ..denial("(opaque)") })
         } else if text.contains("denied") {
             Verdict::Deny(denial("no.denied"))
-        } else if text.contains("held") && sql.moment != Moment::Parse && !text.starts_with("prepare") {
+        } else if self.holds
+            && text.contains("held")
+            && sql.moment != Moment::Parse
+            && !text.starts_with("prepare")
+        {
             Verdict::Hold(hold())
         } else {
             Verdict::Allow(self.permit())
