@@ -15,6 +15,7 @@ mod codec;
 mod copy_shape;
 mod copy_text;
 mod error;
+mod escapes;
 mod expected;
 mod extended;
 mod facts_source;

@@ -13,7 +13,7 @@ use crate::codec::{Fields, body, header, message};
 use crate::copy_shape::TextFormat;
 use crate::copy_text;
 use crate::layout::Layout;
-use crate::values::{mask_by_column, mask_by_pattern, push_texts};
+use crate::values::{Scratch, mask_by_column, mask_by_pattern, push_texts};
 
 /// Cell text that one scanner call sees at most, unless a single row has more.
 const BATCH_BYTES: usize = 64 * 1024;
@@ -35,6 +35,15 @@ pub(crate) enum Batch {
     Rewritten(usize),
 }
 
+/// One scanned value of a batch.
+#[derive(Clone, Copy, Debug)]
+struct Span {
+    /// The cells pushed up to and with it.
+    until: usize,
+    /// It hides more than is looked for.
+    hides: bool,
+}
+
 /// The buffers of masking. In steady state it allocates nothing.
 #[derive(Debug, Default)]
 pub(crate) struct Masker {
@@ -42,9 +51,10 @@ pub(crate) struct Masker {
     pub(crate) ledger: Ledger,
     pub(crate) finder: Finder,
     cells: Cells,
-    /// For each scanned value, the cells pushed up to and with it.
-    spans: Vec<usize>,
-    number: String,
+    spans: Vec<Span>,
+    /// Some value of the batch hides more than is looked for.
+    hides: bool,
+    scratch: Scratch,
     field: Vec<u8>,
     value: BytesMut,
     /// Bytes of the largest batch since the last trim.
@@ -80,12 +90,12 @@ impl Masker {
     ) -> Result<Batch, Error> {
         let (len, header_first) = self.collect(format, tag, input)?;
         self.held = self.held.max(self.cells.bytes()).max(len);
-        let Self { layout, ledger, finder, cells, spans, field, value, .. } = self;
+        let Self { layout, ledger, finder, cells, spans, hides, field, value, .. } = self;
         let found = finder.find_cells(plan, cells).map_err(|_| Error::Unmaskable("scan failed"))?;
-        if found.is_empty() && !layout.columns.any() {
+        if found.is_empty() && !*hides && !layout.columns.any() {
             return Ok(Batch::Pass(len));
         }
-        let mut writer = Writer { plan, key, layout, ledger, spans, found, field, value };
+        let mut writer = Writer { plan, key, layout, ledger, spans, cell: 0, found, field, value };
         writer.write(format, tag, input.get(..len).unwrap_or_default(), header_first, out)?;
         Ok(Batch::Rewritten(len))
     }
@@ -94,6 +104,7 @@ impl Masker {
     fn collect(&mut self, format: &mut Format, tag: u8, input: &[u8]) -> Result<(usize, bool), Error> {
         self.cells.clear();
         self.spans.clear();
+        self.hides = false;
         let mut len = 0;
         let mut starts_header = false;
         while self.cells.bytes() < BATCH_BYTES {
@@ -103,15 +114,16 @@ impl Masker {
                 break;
             };
             let Some(body) = body(rest, row.total) else { break };
-            let Self { layout, cells, spans, number, field, .. } = self;
+            let Self { layout, cells, spans, hides, scratch, field, .. } = self;
             let mut index = 0;
             let mut each = |_: &[u8], value: Option<&[u8]>| {
                 let Some(shape) = layout.shapes.get(index) else { return false };
                 if let Some(value) = value
                     && layout.columns.rule(index).is_none()
                 {
-                    push_texts(*shape, value, number, cells);
-                    spans.push(cells.len());
+                    let seen = push_texts(*shape, value, scratch, cells);
+                    spans.push(Span { until: cells.len(), hides: !seen });
+                    *hides |= !seen;
                 }
                 index += 1;
                 true
@@ -195,7 +207,9 @@ struct Writer<'a> {
     layout: &'a Layout,
     ledger: &'a mut Ledger,
     /// Of the scanned values still to come.
-    spans: &'a [usize],
+    spans: &'a [Span],
+    /// The first cell of the next scanned value.
+    cell: usize,
     /// In what is still to come.
     found: &'a [Found],
     field: &'a mut Vec<u8>,
@@ -314,12 +328,14 @@ impl<'a> Writer<'a> {
             self.ledger.cell(index);
             mask_by_column(shape, &rule.method, self.key, value, self.value)
         } else {
-            let found = self.found_here();
-            if found.is_empty() {
-                return Became::Same;
-            }
+            let first = self.cell;
+            let (found, hides) = self.found_here();
             self.ledger.found(found);
-            mask_by_pattern(shape, self.plan, self.key, value, found, self.value)
+            match (hides, found) {
+                (true, _) => Replacement::Null,
+                (false, []) => return Became::Same,
+                (false, _) => mask_by_pattern(shape, self.plan, self.key, value, first, found, self.value),
+            }
         };
         match replacement {
             Replacement::Null => Became::Null,
@@ -327,14 +343,15 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// What was found in the next scanned value.
-    fn found_here(&mut self) -> &'a [Found] {
-        let (until, spans) =
-            self.spans.split_first().map_or((usize::MAX, &[][..]), |(until, rest)| (*until, rest));
+    /// What was found in the next scanned value, and whether it hides more.
+    fn found_here(&mut self) -> (&'a [Found], bool) {
+        let last = Span { until: usize::MAX, hides: true };
+        let (span, spans) = self.spans.split_first().map_or((last, &[][..]), |(span, rest)| (*span, rest));
         self.spans = spans;
-        let count = self.found.iter().take_while(|each| each.cell < until).count();
+        self.cell = span.until;
+        let count = self.found.iter().take_while(|each| each.cell < span.until).count();
         let (found, rest) = self.found.split_at_checked(count).unwrap_or_default();
         self.found = rest;
-        found
+        (found, span.hides)
     }
 }

@@ -9,6 +9,7 @@ use weir_mask::{Cells, Found, MaskKey, Replacement, mask_cell, replace};
 use weir_policy::{MaskMethod, MaskPlan};
 
 use crate::codec::Fields;
+use crate::escapes::{self, Decoded, may_hide, put_escaped};
 
 /// What counts about a type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,15 +52,21 @@ pub(crate) struct Shape {
 
 const JSONB_VERSION: u8 = 1;
 
-/// Appends the texts of `value` that patterns are looked for in.
-pub(crate) fn push_texts(shape: Shape, value: &[u8], scratch: &mut String, cells: &mut Cells) {
+/// Memory that reading values uses again.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
+    number: String,
+    decoded: Decoded,
+}
+
+/// Appends the texts of `value` that patterns are looked for in. False where it hides more than is looked for.
+pub(crate) fn push_texts(shape: Shape, value: &[u8], scratch: &mut Scratch, cells: &mut Cells) -> bool {
+    let Scratch { number: scratch, decoded } = scratch;
     match (shape.family, shape.binary) {
         (Family::Bool, _) => {}
-        (_, false) | (Family::Text | Family::Json, true) => {
-            cells.push(value);
-        }
+        (_, false) | (Family::Text | Family::Json, true) => return escapes::push(value, decoded, cells),
         (Family::Jsonb, true) => {
-            cells.push(value.strip_prefix(&[JSONB_VERSION]).unwrap_or(value));
+            return escapes::push(value.strip_prefix(&[JSONB_VERSION]).unwrap_or(value), decoded, cells);
         }
         (Family::Integer, true) => {
             let number = value.iter().fold(
@@ -78,26 +85,27 @@ pub(crate) fn push_texts(shape: Shape, value: &[u8], scratch: &mut String, cells
                 None => cells.push(value),
             };
         }
-        (Family::Other, true) => push_unknown(value, cells, 0),
+        (Family::Other, true) => return push_unknown(value, decoded, cells, 0),
     }
+    true
 }
 
 /// A type without a place here: text if it reads like text, the parts of an array or row if it is one, else its bytes.
-fn push_unknown(value: &[u8], cells: &mut Cells, depth: u32) {
+fn push_unknown(value: &[u8], decoded: &mut Decoded, cells: &mut Cells, depth: u32) -> bool {
     const DEPTH: u32 = 8;
     let textual = value.iter().all(|byte| *byte >= b' ' || matches!(byte, b'\t' | b'\n' | b'\r'));
     let parts = if textual || depth >= DEPTH { None } else { array(value).or_else(|| record(value)) };
     match parts {
         Some(mut parts) => {
+            let mut seen = true;
             while let Some(part) = parts.next_part() {
                 if let Some(part) = part {
-                    push_unknown(part, cells, depth + 1);
+                    seen &= push_unknown(part, decoded, cells, depth + 1);
                 }
             }
+            seen
         }
-        None => {
-            cells.push(value);
-        }
+        None => escapes::push(value.strip_prefix(&[JSONB_VERSION]).unwrap_or(value), decoded, cells),
     }
 }
 
@@ -211,7 +219,9 @@ pub(crate) fn mask_by_column(
                     if shape.family == Family::Jsonb && shape.binary {
                         out.put_u8(JSONB_VERSION);
                     }
-                    put_json_string(&text, out);
+                    out.put_u8(b'"');
+                    put_escaped(&text, out);
+                    out.put_u8(b'"');
                     Replacement::Written
                 }
             }
@@ -220,17 +230,25 @@ pub(crate) fn mask_by_column(
     }
 }
 
-/// Writes a value with what the patterns found in it replaced. `found` is not empty.
+/// Writes a value with what the patterns found in it replaced. `found` is not empty; `first` is the value's first cell.
 pub(crate) fn mask_by_pattern(
     shape: Shape,
     plan: &MaskPlan,
     key: &MaskKey,
     value: &[u8],
+    first: usize,
     found: &[Found],
     out: &mut BytesMut,
 ) -> Replacement {
+    let mask = |text: &[u8], out: &mut BytesMut| {
+        if may_hide(text) {
+            escapes::mask(plan, key, text, first, found, out)
+        } else {
+            mask_cell(plan, key, text, found, out)
+        }
+    };
     match shape.family {
-        Family::Text => mask_cell(plan, key, value, found, out),
+        Family::Text => mask(value, out),
         Family::Json | Family::Jsonb => {
             let prefix = usize::from(
                 shape.family == Family::Jsonb && shape.binary && value.first() == Some(&JSONB_VERSION),
@@ -238,7 +256,7 @@ pub(crate) fn mask_by_pattern(
             let start = out.len();
             out.extend_from_slice(value.get(..prefix).unwrap_or_default());
             let text = value.get(prefix..).unwrap_or_default();
-            let replacement = mask_cell(plan, key, text, found, out);
+            let replacement = mask(text, out);
             let valid = match replacement {
                 Replacement::Written => is_json(out.get(start + prefix..).unwrap_or_default()),
                 Replacement::Null => false,
@@ -257,27 +275,13 @@ fn is_json(text: &[u8]) -> bool {
     serde_json::from_slice::<serde::de::IgnoredAny>(text).is_ok()
 }
 
-fn put_json_string(text: &[u8], out: &mut BytesMut) {
-    out.put_u8(b'"');
-    for byte in text {
-        match byte {
-            b'"' | b'\\' => out.extend_from_slice(&[b'\\', *byte]),
-            0..=0x1f => {
-                let _ = write!(out, "\\u{byte:04x}");
-            }
-            _ => out.put_u8(*byte),
-        }
-    }
-    out.put_u8(b'"');
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn texts(oid: u32, binary: bool, value: &[u8]) -> Vec<String> {
         let mut cells = Cells::default();
-        push_texts(Shape { family: Family::of(oid), binary }, value, &mut String::new(), &mut cells);
+        push_texts(Shape { family: Family::of(oid), binary }, value, &mut Scratch::default(), &mut cells);
         (0..cells.len()).map(|cell| String::from_utf8_lossy(cells.get(cell).unwrap()).into_owned()).collect()
     }
 

@@ -271,3 +271,60 @@ fn a_plan_that_comes_with_a_new_bundle_masks_a_statement_described_before_it() {
     );
     assert_eq!(driver.client_words(), ["2", "D hidden", "C SELECT 1", "Z I"]);
 }
+
+/// What a masked row has in the place of `value`, sent as a column of type `oid`.
+fn masked_value(oid: u32, format: i16, value: &[u8]) -> (String, usize) {
+    let mut driver = patterns_only();
+    driver.client(&query("select 1"));
+    let columns = row_description(&[("doc", oid, format)]);
+    driver.upstream(&[columns, data_row(&[Some(value)]), complete("SELECT 1"), ready(b'I')].concat());
+    assert_eq!(driver.error, None);
+    let hits = driver.notes.iter().filter(|(kind, _)| *kind == NoteKind::MaskLedger).count();
+    (rows(&driver.take_client()).concat().concat(), hits)
+}
+
+#[test]
+fn escapes_of_json_hide_nothing() {
+    const JSON: u32 = 114;
+    const JSONB: u32 = 3802;
+    const TEXT: u32 = 25;
+    const JSON_ARRAY: u32 = 199;
+    for (oid, format, value, expected) in [
+        // Every digit, one digit, and the letter of an escape that would make the digits part of a word.
+        (
+            JSON,
+            0,
+            r#"{"a":"\u0031\u0032\u0033\u0034\u0035\u0036\u0037\u0038\u0039"}"#,
+            r#"{"a":"*******89"}"#,
+        ),
+        (JSON, 0, r#"{"a":"12345\u00367\u0038\u0039 x\u00e9"}"#, r#"{"a":"*******89 x\u00e9"}"#),
+        (JSON, 1, r#"{"a":"line\n123456789\tx"}"#, r#"{"a":"line\n*******89\tx"}"#),
+        (JSONB, 0, r#"{"a": "say \"\n123456789\""}"#, r#"{"a": "say \"\n*******89\""}"#),
+        (JSONB, 1, "\u{1}{\"a\": \"\\n123456789\"}", "\u{1}{\"a\": \"\\n*******89\"}"),
+        // JSON in JSON, and twice.
+        (JSON, 0, r#"{"a":"{\"b\":\"\\n123456789\"}"}"#, r#"{"a":"{\"b\":\"\\n*******89\"}"}"#),
+        (JSON, 0, r#"["123456789 \\\\u0031\\\\u00323456789"]"#, r#"["*******89 *******89"]"#),
+        // Where text holds JSON, it is read as JSON is.
+        (TEXT, 0, r#"{"a":"\u003123456789"}"#, r#"{"a":"*******89"}"#),
+        (TEXT, 1, r"C:\new\123456789", r"C:\new\*******89"),
+        // A number cannot be replaced, another type neither: it becomes NULL.
+        (JSON, 0, r#"{"a\n":123456789}"#, "-"),
+        (JSON_ARRAY, 0, r#"{"{\"a\":\"\\u003123456789\"}"}"#, "-"),
+        // More layers than anyone looks into.
+        (JSON, 0, r#"{"a":"\u005cu005cu005cu005cu005cu003123456789"}"#, "-"),
+        // Nothing to hide.
+        (JSON, 0, r#"{"a":"\u0031234567 \n 12345678"}"#, r#"{"a":"\u0031234567 \n 12345678"}"#),
+        (TEXT, 0, r"\\server\share", r"\\server\share"),
+    ] {
+        let (masked, _) = masked_value(oid, format, value.as_bytes());
+        assert_eq!(masked, expected, "{value}");
+    }
+}
+
+#[test]
+fn an_array_of_json_in_binary_is_looked_into() {
+    let part = br#"{"a":"\u003123456789"}"#;
+    let length = u32::try_from(part.len()).unwrap().to_be_bytes();
+    let array = [&[0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 114, 0, 0, 0, 1, 0, 0, 0, 1][..], &length, part].concat();
+    assert_eq!(masked_value(199, 1, &array).0, "-");
+}
