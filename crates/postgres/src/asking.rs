@@ -18,11 +18,13 @@ use crate::client::{Flow, Next};
 use crate::codec::{message, put_cstr, put_empty};
 use crate::copy_shape::CopyShape;
 use crate::expected::{Expected, Own};
+use crate::extended::hides_columns;
 use crate::function_call::Called;
 use crate::names::{Slot, Statement};
 use crate::portal::{Bound, Portal};
 use crate::refusal;
 use crate::session::Session;
+use crate::upload::named_columns;
 
 /// One message under decision.
 #[derive(Debug)]
@@ -76,7 +78,15 @@ pub(crate) enum What {
     Query {
         prepared: Option<Rc<Statement>>,
         copy: Option<Option<Box<CopyShape>>>,
+        /// Of a COPY from the client, where it is understood.
+        upload: Option<Box<CopyShape>>,
     },
+}
+
+/// The COPY that a simple query is, if it is one.
+struct Copies {
+    out: Option<Option<Box<CopyShape>>>,
+    upload: Option<Box<CopyShape>>,
 }
 
 impl What {
@@ -300,9 +310,9 @@ impl Session {
                 self.expect(Expected::Function { obligations: Rc::clone(obligations), called });
                 true
             }
-            What::Query { prepared, copy } => {
+            What::Query { prepared, copy, upload } => {
                 let Subject::Message { facts, .. } = asking.subject else { return false };
-                self.send_query(facts, prepared, copy, obligations, out)
+                self.send_query(facts, prepared, Copies { out: copy, upload }, obligations, out)
             }
         }
     }
@@ -311,7 +321,7 @@ impl Session {
         &mut self,
         facts: Rc<Facts>,
         prepared: Option<Rc<Statement>>,
-        copy: Option<Option<Box<CopyShape>>>,
+        copies: Copies,
         obligations: &Rc<Obligations>,
         out: &mut Outbox,
     ) -> bool {
@@ -320,7 +330,7 @@ impl Session {
         }
         let mut shape = None;
         if obligations.mask.is_some()
-            && let Some(copy) = copy
+            && let Some(copy) = copies.out
         {
             // Describing it first would end an open pipeline's transaction early.
             let Some(copy) = copy.filter(|_| !self.group_open) else {
@@ -332,6 +342,13 @@ impl Session {
                 self.describe_copy(&copy, true, out);
             }
             shape = Some(copy);
+        } else if hides_columns(obligations)
+            && let Some(upload) = copies.upload.filter(|_| !self.group_open)
+        {
+            if named_columns(&facts).is_empty() && self.status != b'E' {
+                self.describe_copy(&upload, true, out);
+            }
+            shape = Some(upload);
         }
         self.fenced |= obligations.applies && changes_reading(&facts);
         self.end_group();

@@ -202,14 +202,14 @@ impl Session {
         if let Copying::In(upload) = &mut self.copying
             && !piece.is_empty()
         {
-            upload.push(&self.shared.key, piece, &mut self.scratch, out);
+            upload.push(&mut self.masker, &self.shared.key, piece, &mut self.scratch, out);
         }
     }
 
     /// The data has ended, one way or the other.
     pub(crate) fn finish_upload(&mut self, out: &mut Outbox) {
         if let Copying::In(upload) = &mut self.copying {
-            upload.finish(&self.shared.key, &mut self.scratch, out);
+            upload.finish(&mut self.masker, &self.shared.key, &mut self.scratch, out);
             self.copying = Copying::None;
         }
     }

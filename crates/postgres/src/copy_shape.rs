@@ -25,16 +25,25 @@ pub(crate) struct CopyShape {
 }
 
 impl CopyShape {
-    /// `None`: not understood in full, or more than one statement.
+    /// Of a `COPY ... TO STDOUT`. `None`: not understood in full, or more than one statement.
     pub(crate) fn read(text: &[u8]) -> Option<Self> {
+        Self::read_toward(b"to", text)
+    }
+
+    /// Of a `COPY ... FROM STDIN` that is known to be one statement; what it does with the rows is not looked at.
+    pub(crate) fn read_upload(text: &[u8]) -> Option<Self> {
+        Self::read_toward(b"from", text)
+    }
+
+    fn read_toward(toward: &[u8], text: &[u8]) -> Option<Self> {
         let mut tokens = Tokens { lexer: Lexer::new(text), held: None };
-        let mut options = Options::default();
+        let mut options = Options { uploads: toward == b"from", ..Options::default() };
         tokens.word(b"copy")?;
         if tokens.take_word(b"binary")? {
             options.binary = true;
         }
         let query = tokens.target(text)?;
-        tokens.word(b"to")?;
+        tokens.word(toward)?;
         if !tokens.take_word(b"stdout")? {
             tokens.word(b"stdin")?;
         }
@@ -43,6 +52,9 @@ impl CopyShape {
             options.read_list(&mut tokens)?;
         } else {
             options.read_legacy(&mut tokens)?;
+        }
+        if options.uploads && tokens.take_word(b"where")? {
+            return Some(Self { query, text: options.format()? });
         }
         while tokens.take_symbol(b';')? {}
         if tokens.next()?.is_some() {
@@ -183,6 +195,7 @@ impl<'a> Tokens<'a> {
 /// COPY's options as far as they were given.
 #[derive(Default)]
 struct Options {
+    uploads: bool,
     binary: bool,
     csv: bool,
     header: bool,
@@ -202,8 +215,13 @@ impl Options {
                 b"null" => self.null = Some(tokens.literal()?),
                 b"quote" => self.quote = Some(tokens.character()?),
                 b"escape" => self.escape = Some(tokens.character()?),
+                b"header" if self.uploads && tokens.take_word(b"match")? => self.header = true,
                 b"header" => self.header = Self::boolean(tokens)?,
                 b"force_quote" => Self::skip_columns(tokens)?,
+                b"force_not_null" | b"force_null" if self.uploads => Self::skip_columns(tokens)?,
+                b"freeze" if self.uploads => {
+                    Self::boolean(tokens)?;
+                }
                 _ => return None,
             }
             if tokens.take_symbol(b')')? {

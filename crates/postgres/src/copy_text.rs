@@ -44,6 +44,12 @@ fn text_field(format: &TextFormat, rest: &[u8], value: &mut Vec<u8>) -> Option<(
             b'\n' => return None,
             b'\\' => {
                 at += 1;
+                // Read, never written, by the server.
+                if let Some((len, byte)) = numbered(rest.get(at..)?) {
+                    value.push(byte);
+                    at += len;
+                    continue;
+                }
                 value.push(match *rest.get(at)? {
                     b'b' => b'\x08',
                     b'f' => b'\x0c',
@@ -60,6 +66,20 @@ fn text_field(format: &TextFormat, rest: &[u8], value: &mut Vec<u8>) -> Option<(
         at += 1;
     }
     Some((at, false))
+}
+
+/// A byte by its number: up to three octal digits, or `x` and up to two hexadecimal ones.
+fn numbered(rest: &[u8]) -> Option<(usize, u8)> {
+    let (digits, radix, most) = match rest.split_first()? {
+        (b'x', digits) => (digits, 16, 2),
+        _ => (rest, 8, 3),
+    };
+    let digit = |byte: &u8| char::from(*byte).to_digit(radix);
+    let count = digits.iter().take(most).take_while(|byte| digit(byte).is_some()).count();
+    let number =
+        digits.iter().take(count).filter_map(digit).fold(0_u32, |number, digit| number * radix + digit);
+    let [.., byte] = number.to_be_bytes();
+    (count > 0).then_some((count + usize::from(radix == 16), byte))
 }
 
 fn csv_field(format: &TextFormat, rest: &[u8], value: &mut Vec<u8>) -> Option<(usize, bool)> {

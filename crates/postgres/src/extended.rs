@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use bytes::BufMut as _;
-use weir_policy::{Binds, Facts, Kind};
+use weir_policy::{Binds, Facts, Kind, Obligations};
 use weir_wire::{Action, Outbox};
 
 use crate::Error;
@@ -15,6 +15,7 @@ use crate::expected::Expected;
 use crate::names::Slot;
 use crate::portal::Portal;
 use crate::session::Session;
+use crate::upload::{copies_in, named_columns};
 
 /// Tag and length field, which stand before a body.
 const HEAD: usize = 5;
@@ -33,8 +34,9 @@ impl Session {
         let prepares = facts.statements.iter().any(|statement| statement.kind == Kind::Prepare);
         let prepared = prepares.then(|| self.pool.make(text, Rc::clone(&facts)));
         let copy = copies_out(&facts).then(|| CopyShape::read(text).map(Box::new));
+        let upload = copies_in(&facts).then(|| CopyShape::read_upload(text).map(Box::new)).flatten();
         let subject = Subject::Message { facts, text: HEAD..HEAD + text.len() };
-        let asking = Asking { also, ..Asking::new(What::Query { prepared, copy }, subject) };
+        let asking = Asking { also, ..Asking::new(What::Query { prepared, copy, upload }, subject) };
         Ok(self.ask_about(b'Q', body, asking))
     }
 
@@ -225,7 +227,19 @@ impl Session {
         let exact = slot.and_then(|slot| self.portals.exact(slot, self.group));
         let obligations = Rc::clone(exact.map_or(&self.obligations, |portal| &portal.obligations));
         let (mut own, mut copy) = (false, None);
-        if obligations.mask.is_some() {
+        let uploads = |portal: &&Portal| hides_columns(&obligations) && copies_in(&portal.statement.facts);
+        if let Some(portal) = exact.filter(uploads) {
+            let shape = CopyShape::read_upload(portal.statement.text());
+            if let Some(shape) = &shape
+                && named_columns(&portal.statement.facts).is_empty()
+            {
+                if !alone {
+                    return Flow::Wait;
+                }
+                self.describe_copy(shape, false, out);
+            }
+            copy = shape.map(Box::new);
+        } else if obligations.mask.is_some() {
             let candidates = || slot.into_iter().flat_map(|slot| self.portals.candidates(slot, self.group));
             let copies = candidates().any(|portal| copies_out(&portal.statement.facts));
             let known = exact.is_some_and(|portal| self.is_described(portal));
@@ -263,6 +277,11 @@ impl Session {
             || (keeps_columns(&statement.facts)
                 && (statement.described_in.get() == self.group || !statement.columns.borrow().is_empty()))
     }
+}
+
+/// Whether columns are masked, so that an upload's must be known for its record.
+pub(crate) fn hides_columns(obligations: &Obligations) -> bool {
+    obligations.mask.as_ref().is_some_and(|plan| !plan.columns.is_empty())
 }
 
 /// Whether a statement's columns stay what they were when it was described: the server refuses to run a plan whose

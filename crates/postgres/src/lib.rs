@@ -38,6 +38,7 @@ pub mod scram;
 mod session;
 mod startup;
 mod upload;
+mod upload_rows;
 pub mod upstream;
 mod values;
 

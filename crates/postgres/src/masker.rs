@@ -192,7 +192,7 @@ fn binary_rows(body: &[u8], header: bool) -> (BinaryRows<'_>, bool) {
 }
 
 /// Length of the signature, the flags and the header's extension.
-fn binary_header(body: &[u8]) -> Option<usize> {
+pub(crate) fn binary_header(body: &[u8]) -> Option<usize> {
     let mut fields = Fields(body.strip_prefix(b"PGCOPY\n\xff\r\n\0")?);
     fields.u32()?;
     let extension = usize::try_from(fields.i32()?).ok()?;
@@ -332,7 +332,10 @@ impl<'a> Writer<'a> {
             let (found, hides) = self.found_here();
             self.ledger.found(found);
             match (hides, found) {
-                (true, _) => Replacement::Null,
+                (true, _) => {
+                    self.ledger.withheld();
+                    Replacement::Null
+                }
                 (false, []) => return Became::Same,
                 (false, _) => mask_by_pattern(shape, self.plan, self.key, value, first, found, self.value),
             }

@@ -13,7 +13,7 @@ use crate::asides::response_field;
 use crate::codec::{Fields, body, header};
 use crate::expected::{Expected, Own};
 use crate::session::{Copying, Rows, Session, note_error};
-use crate::upload::Upload;
+use crate::upload::{Began, Upload};
 
 /// What becomes of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,7 +95,7 @@ impl Session {
             b'3' => self.close_complete()?,
             b'C' => self.command_complete(body, out)?,
             b'D' => self.looked_up(body)?,
-            b'G' => self.copy_in()?,
+            b'G' => self.copy_in(body)?,
             b'H' => self.copy_out(body)?,
             b'I' => self.end_of_result(b"", out)?,
             b'T' => self.row_description(body)?,
@@ -222,12 +222,17 @@ impl Session {
         Ok(())
     }
 
-    fn copy_in(&mut self) -> Result<(), Error> {
-        let (facts, extended) = match self.queue.front() {
-            Some(Expected::Query { facts, .. }) => (Some(Rc::clone(facts)), false),
-            Some(Expected::Execute { slot, .. }) => {
+    fn copy_in(&mut self, body: &[u8]) -> Result<(), Error> {
+        let mut fields = Fields(body);
+        let (binary, columns) = match (fields.u8(), fields.count()) {
+            (Some(format @ 0..=1), Some(columns)) => (format == 1, columns),
+            _ => return Err(Error::UpstreamMalformed("CopyInResponse")),
+        };
+        let (facts, shape, extended) = match self.queue.front_mut() {
+            Some(Expected::Query { facts, copy, .. }) => (Some(Rc::clone(facts)), copy.take(), false),
+            Some(Expected::Execute { slot, copy, .. }) => {
                 let portal = slot.and_then(|slot| self.portals.live(slot));
-                (portal.map(|portal| Rc::clone(&portal.statement.facts)), true)
+                (portal.map(|portal| Rc::clone(&portal.statement.facts)), copy.take(), true)
             }
             _ => return Err(Error::UpstreamState("CopyInResponse")),
         };
@@ -242,7 +247,15 @@ impl Session {
             return Err(Error::ClientState("messages sent behind a COPY before its data"));
         }
         let plan = self.queue.front().and_then(Expected::obligations).and_then(|head| head.mask.as_ref());
-        self.copying = Copying::In(Upload::new(plan, facts.as_deref()));
+        let began = Began {
+            facts: facts.as_deref(),
+            shape: shape.map(|shape| *shape),
+            described: &self.own_columns,
+            binary,
+            columns,
+        };
+        self.copying = Copying::In(Upload::new(plan, began, &mut self.masker));
+        self.own_columns.clear();
         Ok(())
     }
 

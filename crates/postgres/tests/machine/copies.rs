@@ -71,13 +71,117 @@ fn protected_values_are_replaced_in_the_note_and_not_on_the_way() {
     }
 }
 
-#[test]
-fn data_for_columns_that_may_be_protected_is_noted_by_its_size() {
+/// What is noted of rows that are uploaded to columns of which `ssn` is protected, cut as `how` says.
+fn noted(
+    copy: &str,
+    described_as: Option<&[(&str, u32, i16)]>,
+    copy_in: &[u8],
+    rows: &[u8],
+    how: usize,
+) -> String {
     let mut driver = masked();
-    driver.client(&query("copy t from stdin"));
-    driver.upstream(&message(b'G', COPY_IN));
-    driver.client(&message(b'd', b"raw"));
-    assert_eq!(uploads(&driver), "[3 bytes withheld: they may hold protected columns]");
+    driver.client(&query(copy));
+    match described_as {
+        None => assert_eq!(driver.upstream_tags(), "Q"),
+        Some(columns) => {
+            assert_eq!(driver.upstream_tags(), "CPDCSQ");
+            driver.upstream(&[described(columns), ready(b'I')].concat());
+        }
+    }
+    driver.upstream(&message(b'G', copy_in));
+    driver.take_upstream();
+    // Pieces of rows a message, and pieces of messages at a time.
+    let pieces = cut(rows, if how == 0 { 0 } else { how + 100 });
+    let mut sent: Vec<u8> = pieces.iter().flat_map(|piece| message(b'd', piece)).collect();
+    sent.extend(message(b'c', b""));
+    for piece in cut(&sent, how) {
+        driver.client(&piece);
+    }
+    assert_eq!(driver.take_upstream(), sent);
+    driver.upstream(&[complete("COPY 1"), ready(b'I')].concat());
+    assert_eq!(
+        (driver.client_words(), driver.error),
+        (vec!["G".into(), "C COPY 1".into(), "Z I".into()], None)
+    );
+    uploads(&driver)
+}
+
+const THREE: &[u8] = &[0, 0, 3, 0, 0, 0, 0, 0, 0];
+const PATIENTS: &[(&str, u32, i16)] = &[("id", 23, 0), ("ssn", 25, 0), ("note", 25, 0)];
+
+#[test]
+fn uploaded_columns_are_replaced_in_the_note_row_by_row() {
+    let listed = "copy t (id, ssn, note) from stdin";
+    let csv = "copy t (id, ssn, note) from stdin (format csv, header)";
+    let own = "copy t from stdin";
+    for (copy, described_as, rows, expected) in [
+        (
+            listed,
+            None,
+            "1\tRAW\tcall 123456789\n2\t\\N\t\\x31\\0623456789\n",
+            "1\thidden\tcall *******89\n2\t\\N\t*******89\n",
+        ),
+        // The last row without its line's end; a tab in a value; the old mark of the end.
+        (listed, None, "1\tR\\\tAW\\\nRAW\tx\n2\tRAW\ty", "1\thidden\tx\n2\thidden\ty\n"),
+        (listed, None, "1\tRAW\tx\n\\.\n", "1\thidden\tx\n\\.\n"),
+        (csv, None, "id,ssn,note\n1,\"R\nA\"\"W\",x\n", "id,ssn,note\n1,\"hidden\",x\n"),
+        (own, Some(PATIENTS), "7\tRAW\tx\n", "7\thidden\tx\n"),
+        // JSON's escapes hide nothing here either.
+        (listed, None, "1\tRAW\t{\"a\":\"\\\\n123456789\"}\n", "1\thidden\t{\"a\":\"\\\\n*******89\"}\n"),
+        ("copy t (id, note, other) from stdin", None, "1\tcall 123456789\tRAW\n", "1\tcall *******89\tRAW\n"),
+    ] {
+        for how in 0..8 {
+            assert_eq!(
+                noted(copy, described_as, THREE, rows.as_bytes(), how),
+                expected,
+                "{copy} {rows:?} {how}"
+            );
+        }
+    }
+}
+
+#[test]
+fn binary_uploads_are_noted_with_their_columns_replaced() {
+    let header = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
+    let row = |ssn: &[u8]| tuple(&[Some(b"\0\0\0\x01"), Some(ssn), None]);
+    let rows = [&header[..], &row(b"raw"), &row(b"raw"), &[0xff, 0xff]].concat();
+    // The names are the text's, the types nobody's: a value that cannot be replaced is not shown.
+    let masked = tuple(&[Some(b"\0\0\0\x01"), None, None]);
+    let expected = [&header[..], &masked, &masked, &[0xff, 0xff]].concat();
+    let copy_in = &[1, 0, 3, 0, 1, 0, 1, 0, 1];
+    for how in 0..8 {
+        let noted = noted("copy t (id, ssn, note) from stdin binary", None, copy_in, &rows, how);
+        assert_eq!(noted, String::from_utf8_lossy(&expected), "cut {how}");
+    }
+}
+
+#[test]
+fn uploads_that_are_not_rows_of_known_columns_are_noted_by_their_size() {
+    let withheld = |len: usize| format!("[{len} bytes withheld: they may hold protected columns]");
+    let listed = "copy t (id, ssn, note) from stdin";
+    for (copy, described_as, rows, expected) in [
+        (listed, None, "1\tRAW\n", withheld(6)),
+        (listed, None, "1\tRAW\tx\n1\tRAW\n2\tRAW\tx\n", format!("1\thidden\tx\n{}", withheld(14))),
+        ("copy t (id, ssn, note) from stdin csv", None, "1,RAW\"RAW,x\n", withheld(12)),
+        // A generated column is described, and not uploaded.
+        ("copy t from stdin", Some(&[("id", 23, 0), ("ssn", 25, 0)][..]), "1\tRAW\tx\n", withheld(8)),
+        ("copy t (id, ssn, note) from stdin (encoding 'latin1')", None, "1\tRAW\tx\n", withheld(8)),
+    ] {
+        assert_eq!(noted(copy, described_as, THREE, rows.as_bytes(), 0), expected, "{copy} {rows:?}");
+    }
+}
+
+#[test]
+fn an_upload_by_the_extended_protocol_is_described_before_it_runs() {
+    let mut driver = masked();
+    driver.client(&[parse("", "copy t from stdin"), bind("", "", &[], &[]), execute(""), sync()].concat());
+    assert_eq!(driver.upstream_tags(), "PBCPDCES");
+    let before = [message(b'1', b""), message(b'2', b""), described(PATIENTS), message(b'G', THREE)];
+    driver.upstream(&before.concat());
+    driver.client(&[message(b'd', b"1\tRAW\tx\n"), message(b'c', b""), sync()].concat());
+    driver.upstream(&[complete("COPY 1"), ready(b'I')].concat());
+    assert_eq!((driver.client_words().concat(), driver.error), ("12GC COPY 1Z I".into(), None));
+    assert_eq!(uploads(&driver), "1\thidden\tx\n");
 }
 
 #[test]

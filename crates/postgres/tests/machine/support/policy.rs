@@ -6,9 +6,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use weir_policy::{
-    ColumnMask, Copy, CopyDirection, CopyEnd, Denial, Facts, Hold, HoldTerms, Kind, MaskMethod, MaskPlan,
-    Moment, Obligations, Opaque, PatternIndex, PatternMask, Permit, Reason, RecordLevel, Request, ScanError,
-    Scanner, StatementFacts, Verdict,
+    Column, ColumnMask, Copy, CopyDirection, CopyEnd, Denial, Facts, Hold, HoldTerms, Kind, MaskMethod,
+    MaskPlan, Moment, Obligations, Opaque, PatternIndex, PatternMask, Permit, Place, Reason, RecordLevel,
+    Request, ScanError, Scanner, StatementFacts, Verdict,
 };
 
 /// Facts of texts made of statements like `select ...`, `prepare NAME as ...`, split at `;`.
@@ -50,7 +50,12 @@ fn statement(text: &str) -> StatementFacts {
         end: CopyEnd::Client,
         query: false,
     });
-    StatementFacts { kind, handle, copy, settings, ..StatementFacts::default() }
+    let list = text.split(" from stdin").next().filter(|_| text.contains(" from stdin"));
+    let list = list.and_then(|text| text.split_once('(')).map_or("", |(_, list)| list.trim_end_matches(')'));
+    let assigned =
+        |name: &str| Column { qualifier: None, name: name.trim().to_owned(), place: Place::Assigned };
+    let columns = list.split(',').filter(|name| !name.is_empty()).map(assigned).collect();
+    StatementFacts { kind, handle, copy, settings, columns, ..StatementFacts::default() }
 }
 
 /// A source that gives the same text the same facts, as the real cache does.
