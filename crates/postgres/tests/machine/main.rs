@@ -10,3 +10,4 @@ mod login;
 mod masking;
 mod simulation;
 mod support;
+mod transcripts;
