@@ -39,24 +39,35 @@ pub(crate) struct Dropping {
 impl Session {
     /// Looks at the client's input.
     pub(crate) fn client(&mut self, input: &[u8], out: &mut Outbox) -> Result<Next, Error> {
+        self.still_well()?;
         if let Some(next) = self.unfinished(input, out) {
             return Ok(next);
         }
         let mut pass = 0;
+        let ended = self.messages(input, &mut pass, out);
+        match ended {
+            Ok(Some(next)) => Ok(next),
+            Ok(None) if pass == 0 => Ok(Next::Act(Action::NeedMore)),
+            Ok(None) => Ok(Next::Act(Action::Forward { len: pass })),
+            Err(error) => self.after(pass, error).map(Next::Act),
+        }
+    }
+
+    /// Looks at message after message; `pass` grows by what passes.
+    fn messages(&mut self, input: &[u8], pass: &mut usize, out: &mut Outbox) -> Result<Option<Next>, Error> {
         loop {
-            let rest = input.get(pass..).unwrap_or_default();
-            let Some(header) = header(rest).map_err(|_| Error::ClientLength)? else { break };
-            match self.message(header, rest, pass == 0, out)? {
-                Flow::Pass => pass += header.total,
+            let rest = input.get(*pass..).unwrap_or_default();
+            let Some(header) = header(rest).map_err(|_| Error::ClientLength)? else { return Ok(None) };
+            match self.message(header, rest, *pass == 0, out)? {
+                Flow::Pass => *pass += header.total,
                 Flow::Part(len) => {
-                    pass += len;
-                    break;
+                    *pass += len;
+                    return Ok(None);
                 }
-                Flow::Wait => break,
-                Flow::Next(next) => return Ok(next),
+                Flow::Wait => return Ok(None),
+                Flow::Next(next) => return Ok(Some(next)),
             }
         }
-        Ok(Next::Act(if pass > 0 { Action::Forward { len: pass } } else { Action::NeedMore }))
     }
 
     /// What an earlier message left to do.

@@ -109,9 +109,11 @@ impl Masker {
         let mut starts_header = false;
         while self.cells.bytes() < BATCH_BYTES {
             let rest = input.get(len..).unwrap_or_default();
-            let Some(row) = header(rest).map_err(|_| Error::UpstreamLength)?.filter(|row| row.tag == tag)
-            else {
-                break;
+            let row = match header(rest) {
+                Ok(Some(row)) if row.tag == tag => row,
+                // What stands behind good rows is looked at once they are gone.
+                Err(_) if len == 0 => return Err(Error::UpstreamLength),
+                _ => break,
             };
             let Some(body) = body(rest, row.total) else { break };
             let Self { layout, cells, spans, hides, scratch, field, .. } = self;
@@ -153,7 +155,10 @@ impl Masker {
                 Format::Text(text) => copy_text::fields(text, body, field, &mut each),
             };
             if !whole || index != layout.shapes.len() {
-                return Err(MALFORMED);
+                if len == 0 {
+                    return Err(MALFORMED);
+                }
+                break;
             }
             len += row.total;
         }

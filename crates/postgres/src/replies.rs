@@ -26,19 +26,30 @@ pub(crate) enum Fate {
 impl Session {
     /// Looks at the upstream's input.
     pub(crate) fn upstream(&mut self, input: &[u8], out: &mut Outbox) -> Result<Action, Error> {
+        self.still_well()?;
         let mut pass = 0;
+        match self.answers(input, &mut pass, out) {
+            Ok(Some(action)) => Ok(action),
+            Ok(None) if pass == 0 => Ok(Action::NeedMore),
+            Ok(None) => Ok(Action::Forward { len: pass }),
+            Err(error) => self.after(pass, error),
+        }
+    }
+
+    /// Looks at message after message; `pass` grows by what passes.
+    fn answers(&mut self, input: &[u8], pass: &mut usize, out: &mut Outbox) -> Result<Option<Action>, Error> {
         loop {
-            let rest = input.get(pass..).unwrap_or_default();
-            let Some(header) = header(rest).map_err(|_| Error::UpstreamLength)? else { break };
+            let rest = input.get(*pass..).unwrap_or_default();
+            let Some(header) = header(rest).map_err(|_| Error::UpstreamLength)? else { return Ok(None) };
             let is_row = match header.tag {
                 b'D' => !self.is_looking_up(),
                 b'd' => matches!(self.copying, Copying::Out(_)),
                 _ => false,
             };
             if is_row && self.rows_pass(header.tag)? {
-                pass += header.total;
+                *pass += header.total;
                 if header.total > rest.len() {
-                    break;
+                    return Ok(None);
                 }
                 continue;
             }
@@ -49,19 +60,18 @@ impl Session {
                     Error::UpstreamLength
                 });
             }
-            let Some(body) = body(rest, header.total) else { break };
-            if pass > 0 && (is_row || self.is_replaced(header.tag)) {
-                break;
+            let Some(body) = body(rest, header.total) else { return Ok(None) };
+            if *pass > 0 && (is_row || self.is_replaced(header.tag)) {
+                return Ok(None);
             }
             if is_row {
-                return self.mask_rows(header.tag, rest, out);
+                return self.mask_rows(header.tag, rest, out).map(Some);
             }
             match self.reply(header.tag, rest.get(..header.total).unwrap_or_default(), body, out)? {
-                Fate::Pass => pass += header.total,
-                Fate::Replaced => return Ok(Action::Discard { len: header.total }),
+                Fate::Pass => *pass += header.total,
+                Fate::Replaced => return Ok(Some(Action::Discard { len: header.total })),
             }
         }
-        Ok(if pass > 0 { Action::Forward { len: pass } } else { Action::NeedMore })
     }
 
     /// Whether a message of this kind may be written anew, so that what stands before it must go first.

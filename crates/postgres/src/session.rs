@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::{BufMut, BytesMut};
 use weir_mask::MaskKey;
 use weir_policy::{Denial, Facts, MaskPlan, Obligations};
-use weir_wire::{NoteKind, Outbox};
+use weir_wire::{Action, NoteKind, Outbox};
 
 use crate::asking::Asking;
 use crate::client::Dropping;
@@ -21,7 +21,7 @@ use crate::names::{Names, Statement, StatementPool};
 use crate::portal::{BoundPool, Portal};
 use crate::probe::sqlstate;
 use crate::upload::Upload;
-use crate::{CancelKey, FactsSource, Limits, refusal};
+use crate::{CancelKey, Error, FactsSource, Limits, refusal};
 
 /// What a core's sessions share.
 #[derive(Clone)]
@@ -57,6 +57,8 @@ pub(crate) struct Session {
     /// The newest bundle heard of.
     pub(crate) generation: u64,
     pub(crate) upstream_key: Option<CancelKey>,
+    /// What ended the session, behind messages that still pass.
+    pub(crate) failed: Option<Error>,
     /// The process id that the client was given.
     pub(crate) own_process: u32,
 
@@ -108,6 +110,7 @@ impl Session {
             obligations,
             generation,
             upstream_key: None,
+            failed: None,
             own_process,
             status: b'I',
             queue: VecDeque::new(),
@@ -141,6 +144,19 @@ impl Session {
             && self.asking.is_none()
             && self.dropping.is_none()
             && self.upload_left == 0
+    }
+
+    /// What stands before the message that ends the session passes, however the bytes were cut.
+    pub(crate) const fn after(&mut self, pass: usize, error: Error) -> Result<Action, Error> {
+        if pass == 0 {
+            return Err(error);
+        }
+        self.failed = Some(error);
+        Ok(Action::Forward { len: pass })
+    }
+
+    pub(crate) fn still_well(&self) -> Result<(), Error> {
+        self.failed.map_or(Ok(()), Err)
     }
 
     /// Whether an error can be given at once without the upstream noticing that anything was asked.

@@ -18,6 +18,7 @@ const DIRECTION: &[(&str, &[&str])] = &[
     ("weir-mask", &["weir-policy"]),
     ("weir-token", &["weir-policy", "weir-control"]),
     ("weir-postgres", &["weir-policy", "weir-wire", "weir-mask", "weir-sql"]),
+    ("weir-postgres-fuzz", &["weir-postgres", "weir-policy", "weir-wire", "weir-mask"]),
     ("weir-http", &["weir-policy", "weir-wire", "weir-mask"]),
     ("weir-recorder", &["weir-ring", "weir-segment", "weir-sources"]),
     (

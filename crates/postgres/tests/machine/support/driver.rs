@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use weir_mask::MaskKey;
-use weir_policy::{Moment, Request, Timestamp, Verdict};
+use weir_policy::{Denial, Moment, Reason, Request, Timestamp, Verdict};
 use weir_postgres::{Error, Limits, PostgresMachine};
 use weir_wire::{Action, Admission, Lane, Machine as _, NoteKind, Outbox, Side, Step, UpstreamLogin};
 
@@ -26,6 +26,8 @@ pub struct Driver {
     pub to_client: Vec<u8>,
     pub to_upstream: Vec<u8>,
     pub notes: Vec<(NoteKind, String)>,
+    /// Notes of uploads, byte for byte.
+    pub uploads: Vec<Vec<u8>>,
     pub decided: Vec<Decided>,
     pub closed: bool,
     pub error: Option<Error>,
@@ -51,6 +53,7 @@ impl Driver {
             to_client: Vec::new(),
             to_upstream: Vec::new(),
             notes: Vec::new(),
+            uploads: Vec::new(),
             decided: Vec::new(),
             closed: false,
             error: None,
@@ -163,10 +166,10 @@ impl Driver {
                     continue;
                 }
                 Ok(Step::Identify(login)) => {
-                    assert_eq!(login.token, b"token");
+                    let known = login.token == b"token";
                     self.logins += 1;
                     self.input[at] = input;
-                    self.admit();
+                    self.admit(known);
                     moved = true;
                     continue;
                 }
@@ -188,7 +191,7 @@ impl Driver {
         moved
     }
 
-    fn admit(&mut self) {
+    fn admit(&mut self, known: bool) {
         let upstream = UpstreamLogin {
             user: "gateway".into(),
             database: "real".into(),
@@ -199,9 +202,15 @@ impl Driver {
             cancel: (77, 88),
             session_tag: "weir-1".into(),
         };
-        let admission = Admission::Allow { permit: self.rules.permit(), upstream };
-        let action = self.machine.admit(admission, NOW, &mut self.out).unwrap();
-        self.act(Side::Client, action);
+        let admission = if known {
+            Admission::Allow { permit: self.rules.permit(), upstream }
+        } else {
+            Admission::Deny(Denial { reason: Reason::Unauthenticated, ..policy::denial("(identity)") })
+        };
+        match self.machine.admit(admission, NOW, &mut self.out) {
+            Ok(action) => self.act(Side::Client, action),
+            Err(error) => self.error = Some(error),
+        }
     }
 
     fn resume(&mut self, verdict: Verdict) {
@@ -241,6 +250,9 @@ impl Driver {
         self.to_client.extend_from_slice(&self.out.client.split());
         self.to_upstream.extend_from_slice(&self.out.upstream.split());
         for (kind, note) in self.out.notes.iter() {
+            if kind == NoteKind::Upload {
+                self.uploads.push(note.to_vec());
+            }
             self.notes.push((kind, String::from_utf8_lossy(note).into_owned()));
         }
         self.out.notes.clear();
