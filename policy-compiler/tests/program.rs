@@ -157,7 +157,7 @@ fn errors_name_file_line_key_and_what_was_meant() {
         (rule(&format!("action = \"block\"\nsql.patterns = [\"a(\"]\n{samples}")), 5, "pattern `a(`"),
         (rule("action = \"block\"\nsql = {}"), 5, "sql.any = true"),
         (rule("action = \"block\""), 3, "matches nothing"),
-        (rule(&format!("action = \"hold\"\nhold = {{ approvers = [\"a\"], expires = \"15\" }}\nsql.kinds = [\"drop\"]\n{samples}")), 5, "such as 90s, 15m"),
+        (rule(&format!("action = \"hold\"\nhold = {{ approvers = [\"a\"], expires = \"15\" }}\nsql.kinds = [\"drop\"]\n{samples}")), 5, "`15` is no length of time; write for example"),
         (format!("{}{}", rule(&format!("action = \"block\"\nsql.kinds = [\"drop\"]\n{samples}")), rule(&format!("action = \"block\"\nsql.kinds = [\"drop\"]\n{samples}"))), 9, "already used at"),
         ("[[mask]]\nid = \"m\"\nmethod = \"null\"\npatterns = ['a+b']\nsamples = { match = [\"ab\"], pass = [\"b\"] }".into(), 4, "bound its repetitions"),
         ("[[mask]]\nid = \"m\"\nmethod = \"partial\"\ncolumns = [\"a\"]".into(), 3, "keep_last"),

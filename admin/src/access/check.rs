@@ -153,7 +153,7 @@ groups = ["jobs"]
             ("password_file", "authorization_file", 10, "password_file or trust"),
             ("user = \"weir_clinic\"", "", 10, "needs `user`"),
             ("database = \"clinic\"", "database = \"clinic\"\nrecord = \"off\"", 2, "would not be recorded"),
-            ("database = \"clinic\"", "database = \"clinic\"\nhold_wait = \"soon\"", 7, "no duration"),
+            ("database = \"clinic\"", "database = \"clinic\"\nhold_wait = \"soon\"", 7, "no length of time"),
             (
                 "database = \"clinic\"",
                 "database = \"c\"\n[[connection]]\nname = \"clinic\"\nprotocol = \"http\"\nupstream = \"a:1\"\ntls = \"off\"",

@@ -122,7 +122,7 @@ impl Upload {
 
 fn note(bytes: &[u8], out: &mut Outbox) {
     if !bytes.is_empty() {
-        out.notes.note(NoteKind::Upload, |note| note.extend_from_slice(bytes));
+        out.notes.upload_piece(bytes);
     }
 }
 

@@ -45,17 +45,28 @@ pub enum NoteKind {
 pub struct Notes {
     bytes: Vec<u8>,
     ends: Vec<(NoteKind, usize)>,
+    /// The last note is upload data that the next piece continues.
+    open: bool,
 }
 
 impl Notes {
-    /// Appends one note, written by `fill`. Neighbouring uploads become one: a record line per piece of a stream, which
-    /// may be a dozen bytes, would cost more than the stream.
+    /// Appends one note, written by `fill`.
     pub fn note(&mut self, kind: NoteKind, fill: impl FnOnce(&mut Vec<u8>)) {
         fill(&mut self.bytes);
-        match (kind, self.ends.last_mut()) {
-            (NoteKind::Upload, Some((NoteKind::Upload, end))) => *end = self.bytes.len(),
-            _ => self.ends.push((kind, self.bytes.len())),
+        self.ends.push((kind, self.bytes.len()));
+        self.open = false;
+    }
+
+    /// Appends a piece of a client's data. Neighbouring pieces become one upload note: a line of the record for each,
+    /// which may be a dozen bytes, would cost more than the data. What is said *about* data is a note of its own, so
+    /// that no client can write it.
+    pub fn upload_piece(&mut self, piece: &[u8]) {
+        self.bytes.extend_from_slice(piece);
+        match self.ends.last_mut().filter(|_| self.open) {
+            Some((_, end)) => *end = self.bytes.len(),
+            None => self.ends.push((NoteKind::Upload, self.bytes.len())),
         }
+        self.open = true;
     }
 
     /// Bytes of all notes.
@@ -80,6 +91,7 @@ impl Notes {
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.ends.clear();
+        self.open = false;
     }
 }
 
@@ -88,25 +100,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn neighbouring_uploads_are_one_note_and_everything_else_keeps_its_place() {
+    fn neighbouring_pieces_are_one_note_and_everything_else_keeps_its_place() {
         let mut notes = Notes::default();
-        for (kind, bytes) in [
-            (NoteKind::Upload, "a"),
-            (NoteKind::Upload, "b"),
-            (NoteKind::Outcome, "c"),
-            (NoteKind::Outcome, "d"),
-            (NoteKind::Upload, "e"),
-        ] {
-            notes.note(kind, |note| note.extend_from_slice(bytes.as_bytes()));
-        }
+        notes.upload_piece(b"a");
+        notes.upload_piece(b"b");
+        notes.note(NoteKind::Upload, |note| note.extend_from_slice(b"[withheld]"));
+        notes.upload_piece(b"c");
+        notes.note(NoteKind::Outcome, |note| note.extend_from_slice(b"d"));
+        notes.upload_piece(b"e");
         let told: Vec<_> = notes.iter().collect();
-        let expected: [(NoteKind, &[u8]); 4] = [
+        let expected: [(NoteKind, &[u8]); 5] = [
             (NoteKind::Upload, b"ab"),
-            (NoteKind::Outcome, b"c"),
+            (NoteKind::Upload, b"[withheld]"),
+            (NoteKind::Upload, b"c"),
             (NoteKind::Outcome, b"d"),
             (NoteKind::Upload, b"e"),
         ];
-        assert_eq!((told.as_slice(), notes.len_bytes()), (expected.as_slice(), 5));
+        assert_eq!((told.as_slice(), notes.len_bytes()), (expected.as_slice(), 15));
         notes.clear();
         assert!(notes.is_empty());
     }
