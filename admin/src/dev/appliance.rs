@@ -74,7 +74,7 @@ async fn work(args: &UpArgs, bin: &Path, layout: &Layout, children: &mut Childre
         postgres: ports.take()?,
         upstream: ports.take()?,
     };
-    let issuer_listener = TcpListener::bind(("127.0.0.1", ports.take()?)).await?;
+    let issuer_listener = TcpListener::from_std(ports.listen()?)?;
     let (issuer, serving) = DevIssuer::open(&layout.path("issuer"))?.serve(issuer_listener).await?;
     tokio::spawn(serving);
     let passwords = Passwords { superuser: secret()?, clinic: secret()?, scratch: secret()? };
@@ -89,7 +89,7 @@ async fn work(args: &UpArgs, bin: &Path, layout: &Layout, children: &mut Childre
     let initialised = spawn_blocking(move || initialising.initialise(&tls));
     let policy_key = policy_key(layout, bin)?;
     let compiled = spawn_blocking(policy_compilation(layout, bin)?);
-    let http_listener = TcpListener::bind(("127.0.0.1", ports.take()?)).await?;
+    let http_listener = TcpListener::from_std(ports.listen()?)?;
     let http_upstream = http_listener.local_addr()?.port();
     let authorization = format!("Bearer {}", secret()?);
     tokio::spawn(sample_http::serve(http_listener, authorization.clone()));

@@ -30,7 +30,14 @@ impl Ports {
         Ok(Self { dir, next, locks: Vec::new() })
     }
 
+    /// A port that another program will listen on.
     pub(super) fn take(&mut self) -> Result<u16> {
+        Ok(self.listen()?.local_addr()?.port())
+    }
+
+    /// For listening here: bound once and kept. A program being started beside this holds a copy of every descriptor
+    /// for a moment, so that a port which was bound, closed and bound again may still be in use.
+    pub(super) fn listen(&mut self) -> Result<TcpListener> {
         for _ in 0..COUNT {
             let port = FIRST + self.next;
             self.next = (self.next + 1) % COUNT;
@@ -39,9 +46,12 @@ impl Ports {
                 continue;
             };
             let mine = flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok();
-            if mine && TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            if let Ok(listener) = TcpListener::bind(("127.0.0.1", port))
+                && mine
+            {
                 self.locks.push(lock);
-                return Ok(port);
+                listener.set_nonblocking(true)?;
+                return Ok(listener);
             }
         }
         bail!("no free port between {FIRST} and {}", FIRST + COUNT)
