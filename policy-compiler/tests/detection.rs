@@ -20,6 +20,7 @@ use std::sync::Arc;
 use cells::Cell;
 use weir_mask::{Cells, Finder};
 use weir_policy::{Caller, Identity, MaskPlan, RecordLevel, Target, Timestamp};
+use weir_policy_compiler::Source;
 
 /// Of all values and of all that is found, in thousandths.
 ///
@@ -51,8 +52,8 @@ fn labelled() -> Vec<Cell> {
 fn plan() -> Arc<MaskPlan> {
     let file = folder().join("rules.toml");
     let text = std::fs::read_to_string(&file).unwrap();
-    let compiled =
-        weir_policy_compiler::compile(&[(file, text)]).unwrap_or_else(|problems| panic!("{problems:#?}"));
+    let compiled = weir_policy_compiler::compile(&[Source { file, text }])
+        .unwrap_or_else(|problems| panic!("{problems:#?}"));
     let identity = Identity {
         issuer: "https://ci.example".into(),
         subject: "reports".into(),
