@@ -99,7 +99,7 @@ fn rows_of_cells(criterion: &mut Criterion) {
 fn texts(criterion: &mut Criterion) {
     let plan = rules::pii();
     let key = MaskKey::new(1, KEY);
-    let alternation = alternation();
+    let (alone, alternation) = (rules::pii_without_filters(), alternation());
     let mut finder = Finder::default();
     for density in Density::ALL {
         let text = lines(&rows(CORPUS_BYTES, density));
@@ -108,6 +108,10 @@ fn texts(criterion: &mut Criterion) {
         group.throughput(Throughput::BytesDecimal(text.len() as u64));
         group.bench_function("find in text", |bench| {
             bench.iter(|| pieces.iter().map(|piece| finder.find(&plan, piece).unwrap().len()).sum::<usize>());
+        });
+        group.bench_function("find in text, engine alone", |bench| {
+            bench
+                .iter(|| pieces.iter().map(|piece| finder.find(&alone, piece).unwrap().len()).sum::<usize>());
         });
         group.bench_function("limit: regex alternation, find only", |bench| {
             bench.iter(|| pieces.iter().map(|piece| alternation.find_iter(piece).count()).sum::<usize>());

@@ -8,7 +8,7 @@ use weir_policy::{
     About, Binds, Caller, Facts, Identity, MaskPlan, Moment, Policy, RecordLevel, Request, Sql, Target,
     Timestamp,
 };
-use weir_policy_compiler::Source;
+use weir_policy_compiler::{Compiled, Source};
 
 /// When everything here happens.
 pub const NOW: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
@@ -20,22 +20,23 @@ pub const PII: &str = include_str!("../policy/pii.toml");
 
 /// One core's policy of these sources, by the way of a signed bundle.
 pub fn policy(sources: &[&str]) -> Policy {
+    load(&compile(sources))
+}
+
+fn compile(sources: &[&str]) -> Compiled {
     let numbered = sources.iter().enumerate();
     let files: Vec<_> = numbered
         .map(|(at, text)| Source { file: format!("{at}.toml").into(), text: (*text).to_owned() })
         .collect();
-    let compiled = weir_policy_compiler::compile(&files)
-        .unwrap_or_else(|problems| panic!("the rules of benches/policy do not compile: {problems:#?}"));
+    weir_policy_compiler::compile(&files)
+        .unwrap_or_else(|problems| panic!("the rules of benches/policy do not compile: {problems:#?}"))
+}
+
+fn load(compiled: &Compiled) -> Policy {
     let document = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap();
     let key = Ed25519KeyPair::from_pkcs8(document.as_ref()).unwrap();
     let about = About { generation: 1, created: NOW, compiler: "benches".into(), engine: String::new() };
-    let bundle = weir_policy::write_bundle(
-        &about,
-        &compiled.tables,
-        &compiled.command_database,
-        &compiled.mask_database,
-        &key,
-    );
+    let bundle = weir_policy::write_bundle(&about, &compiled.tables, &compiled.databases, &key);
     let trusted = weir_policy::trusted_key(&key).unwrap();
     Policy::load(&bundle.unwrap(), &[trusted], &weir_scan::load).unwrap()
 }
@@ -64,6 +65,14 @@ pub fn pii() -> Arc<MaskPlan> {
 /// What these sources mask.
 pub fn plan(sources: &[&str]) -> Arc<MaskPlan> {
     policy(sources).mask_plan(&caller()).expect("the mask rules are about everybody")
+}
+
+/// The ten PII rules without any filter: what the pattern engine alone does.
+pub fn pii_without_filters() -> Arc<MaskPlan> {
+    let mut compiled = compile(&[PII]);
+    compiled.tables.mask_patterns.iter_mut().for_each(|pattern| pattern.filtered = false);
+    compiled.databases.mask_unfiltered.clear();
+    load(&compiled).mask_plan(&caller()).expect("the mask rules are about everybody")
 }
 
 /// A simple query.

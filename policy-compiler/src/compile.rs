@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use weir_policy::{About, Bundle, Policy, Scanner, table};
+use weir_policy::{About, Bundle, Database, Databases, Policy, Scanner, table};
 use weir_sources::{Problem, Source};
 
 use crate::lower::Lowering;
@@ -16,8 +16,7 @@ use crate::source;
 #[derive(Debug)]
 pub struct Compiled {
     pub tables: table::Tables,
-    pub command_database: Vec<u8>,
-    pub mask_database: Vec<u8>,
+    pub databases: Databases,
     /// In the order of the sources; not part of a bundle.
     pub samples: Vec<Sample>,
     pub files: Vec<PathBuf>,
@@ -86,16 +85,23 @@ pub fn lower(sources: &[Source]) -> Result<Compiled, Vec<Problem>> {
     }
     let mut compiled = Compiled {
         tables,
-        command_database: Vec::new(),
-        mask_database: Vec::new(),
+        databases: Databases::default(),
         samples,
         files: sources.iter().map(|source| source.file.clone()).collect(),
     };
-    let command = patterns::compile_all(&compiled.tables.command_patterns);
-    compiled.command_database = command.map_err(|message| vec![whole(&compiled, message)])?;
-    let mask = patterns::compile_all(&compiled.tables.mask_patterns);
-    compiled.mask_database = mask.map_err(|message| vec![whole(&compiled, message)])?;
+    let databases = databases(&mut compiled.tables);
+    compiled.databases = databases.map_err(|message| vec![whole(&compiled, message)])?;
     Ok(compiled)
+}
+
+/// Compiles all patterns, and marks those of masks that a filter fits.
+fn databases(tables: &mut table::Tables) -> Result<Databases, String> {
+    patterns::mark_filtered(&mut tables.mask_patterns);
+    Ok(Databases {
+        command: patterns::compile_all(&tables.command_patterns)?,
+        mask: patterns::compile_all(&tables.mask_patterns)?,
+        mask_unfiltered: patterns::compile_unfiltered(&tables.mask_patterns)?,
+    })
 }
 
 fn whole(compiled: &Compiled, message: String) -> Problem {
@@ -113,17 +119,22 @@ impl Compiled {
 
     /// The same with other subjects: what samples are checked with, which name no one.
     pub(crate) fn policy_of(&self, tables: &table::Tables) -> Result<Policy, String> {
-        let command = scanner(&self.command_database, &self.tables.command_patterns)?;
-        let mask = scanner(&self.mask_database, &self.tables.mask_patterns)?;
+        let Databases { command, mask, mask_unfiltered } = &self.databases;
+        let command =
+            scanner(Database { bytes: command, unfiltered: &[], patterns: &self.tables.command_patterns })?;
+        let mask = scanner(Database {
+            bytes: mask,
+            unfiltered: mask_unfiltered,
+            patterns: &self.tables.mask_patterns,
+        })?;
         let bundle = Bundle::from_tables(About::default(), tables, command, mask);
         bundle.map(Policy::new).map_err(|error| error.to_string())
     }
 }
 
-pub(crate) fn scanner(bytes: &[u8], patterns: &[table::Pattern]) -> Result<Option<Arc<dyn Scanner>>, String> {
-    if patterns.is_empty() {
+pub(crate) fn scanner(database: Database<'_>) -> Result<Option<Arc<dyn Scanner>>, String> {
+    if database.patterns.is_empty() {
         return Ok(None);
     }
-    let database = weir_policy::Database { bytes, patterns };
     weir_scan::load(database).map(Some).map_err(|error| error.to_string())
 }

@@ -240,13 +240,7 @@ fn compile(options: &Compile, json: bool) -> anyhow::Result<bool> {
         engine: compiler::engine(),
     };
     let key = compiler::keys::read(&options.key)?;
-    let bytes = weir_policy::write_bundle(
-        &about,
-        &compiled.tables,
-        &compiled.command_database,
-        &compiled.mask_database,
-        &key,
-    )?;
+    let bytes = weir_policy::write_bundle(&about, &compiled.tables, &compiled.databases, &key)?;
     // What is written is what the data plane will accept.
     Policy::load(&bytes, &[weir_policy::trusted_key(&key)?], &weir_scan::load)?;
     replace(&options.out, &bytes)?;

@@ -21,7 +21,7 @@ pub(crate) fn compile_one(text: &str, starts: bool) -> Result<table::Pattern, St
     };
     build(&Patterns(vec![pattern]))?;
     let relaxed = starts && dialect.relaxed.is_some();
-    Ok(table::Pattern { text: text.to_owned(), max_width, starts, relaxed })
+    Ok(table::Pattern { text: text.to_owned(), max_width, starts, relaxed, filtered: false })
 }
 
 /// The serialised database of a list of checked expressions; empty for an empty list.
@@ -40,6 +40,23 @@ pub(crate) fn compile_all(patterns: &[table::Pattern]) -> Result<Vec<u8>, String
     let database = build(&all)?;
     let bytes = database.serialize().map_err(|error| error.to_string())?;
     Ok(bytes.to_vec())
+}
+
+/// The serialised database of those that have no filter; empty where these are all or none.
+///
+/// # Errors
+/// As [`compile_all`].
+pub(crate) fn compile_unfiltered(patterns: &[table::Pattern]) -> Result<Vec<u8>, String> {
+    let without: Vec<_> = patterns.iter().filter(|pattern| !pattern.filtered).cloned().collect();
+    if without.len() == patterns.len() { Ok(Vec::new()) } else { compile_all(&without) }
+}
+
+/// Marks the patterns that a filter fits, as many as there can be.
+pub(crate) fn mark_filtered(patterns: &mut [table::Pattern]) {
+    let fits = |it: &&mut table::Pattern| it.starts && weir_scan::filters(&it.text, it.relaxed);
+    for pattern in patterns.iter_mut().filter(fits).take(weir_scan::MAX_FILTERED) {
+        pattern.filtered = true;
+    }
 }
 
 /// The engine's version and what its databases are made for.

@@ -125,7 +125,9 @@ fn cost(tables: &table::Tables, pattern: &table::Pattern, rows: &[u8]) -> Result
 
 /// Megabytes a second with these patterns in one database.
 fn speed(patterns: &[table::Pattern], rows: &[u8]) -> Result<u64, String> {
-    let scanner = scanner(&patterns::compile_all(patterns)?, patterns)?.ok_or("no scanner")?;
+    let (bytes, unfiltered) = (patterns::compile_all(patterns)?, patterns::compile_unfiltered(patterns)?);
+    let database = weir_policy::Database { bytes: &bytes, unfiltered: &unfiltered, patterns };
+    let scanner = scanner(database)?.ok_or("no scanner")?;
     let mut scanned = 0_usize;
     let begin = Instant::now();
     while begin.elapsed() < Duration::from_millis(20) {

@@ -53,9 +53,18 @@ impl Cells {
         cell.checked_sub(1).and_then(|before| self.ends.get(before)).map_or(0, |end| end + 1)
     }
 
-    /// The cell that a match ending at `end` ends in.
-    pub(crate) fn containing(&self, end: usize) -> usize {
-        self.ends.partition_point(|cell_end| *cell_end < end)
+    /// The cell that a match ending at `end` ends in, which is `from` or a later one. Its cost grows with the
+    /// logarithm of the distance.
+    pub(crate) fn containing(&self, end: usize, from: usize) -> usize {
+        let is_before = |cell: usize| self.ends.get(cell).is_some_and(|cell_end| *cell_end < end);
+        let (mut low, mut stride) = (from, 1);
+        while is_before(low + stride - 1) {
+            low += stride;
+            stride *= 2;
+        }
+        let here = self.ends.get(low..).unwrap_or_default();
+        let here = here.get(..stride - 1).unwrap_or(here);
+        low + here.partition_point(|cell_end| *cell_end < end)
     }
 }
 
@@ -74,8 +83,20 @@ mod tests {
             (Some(&b"ab"[..]), Some(&b""[..]), Some(&b"c\0d"[..]))
         );
         assert_eq!((cells.get(3), cells.len(), cells.bytes()), (None, 3, 7));
-        assert_eq!((cells.containing(2), cells.containing(3), cells.containing(5)), (0, 1, 2));
         cells.clear();
         assert!(cells.is_empty());
+    }
+
+    #[test]
+    fn an_end_is_found_in_its_cell_from_any_earlier_one() {
+        let mut cells = Cells::default();
+        let lengths = [2, 0, 3, 0, 0, 1, 7, 2, 2, 0, 40, 1, 1, 1, 1, 1, 9];
+        lengths.iter().for_each(|length| _ = cells.push(&vec![b'x'; *length]));
+        for end in 0..=cells.bytes() + 3 {
+            let expected = cells.ends.iter().take_while(|cell_end| **cell_end < end).count();
+            for from in 0..=expected {
+                assert_eq!(cells.containing(end, from), expected, "{end} from {from}");
+            }
+        }
     }
 }

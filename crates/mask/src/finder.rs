@@ -13,10 +13,19 @@ use crate::{Cells, Found};
 /// Beyond it a match counts as starting where the text does.
 const UNBOUNDED_STARTS: usize = 64;
 
+/// In the order in which they are worked on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Hit {
+    end: usize,
+    pattern: PatternIndex,
+    /// Where the scanner knew it without being asked.
+    start: Option<usize>,
+}
+
 /// The buffers of the search. One serves a session or a core; in steady state it allocates nothing.
 #[derive(Debug, Default)]
 pub struct Finder {
-    hits: Vec<(usize, PatternIndex)>,
+    hits: Vec<Hit>,
     pub(crate) found: Groups,
 }
 
@@ -42,14 +51,20 @@ impl Finder {
         let Some(scanner) = self.scan(plan, cells.text())? else { return Ok(&[]) };
         self.hits.sort_unstable();
         let mut starts = Starts::default();
-        for &(end, pattern) in &self.hits {
-            let index = cells.containing(end);
+        let mut index = 0;
+        for &Hit { end, pattern, start } in &self.hits {
+            index = cells.containing(end, index);
             let (Some(cell), base) = (cells.get(index), cells.start(index)) else { continue };
             // Such a hit ends with the separator itself, so it lies in no cell.
             let Some(end_in_cell) = end.checked_sub(base).filter(|end| *end > 0) else { continue };
             let here = |start| Found { cell: index, start, end: end_in_cell, mask: SECRET };
             starts.enter(index);
-            match starts.of(scanner, pattern, cell, end_in_cell) {
+            // Around a cell is what a text's edges count as, so a match within it is one of the cell alone.
+            let start = match start.and_then(|start| start.checked_sub(base)) {
+                Some(start) => Start::At(start),
+                None => starts.of(scanner, pattern, cell, end_in_cell),
+            };
+            match start {
                 Start::At(start) => self.found.push_valid(plan, pattern, cell, here(start)),
                 // It begins in an earlier cell, and so it is no match of this one.
                 Start::None if scanner.start(pattern, cells.text(), end).is_some_and(|at| at < base) => {}
@@ -75,26 +90,24 @@ impl Finder {
             Some(plan) => self.scan(plan, text)?,
             None => None,
         };
-        self.hits.retain(|(end, _)| *end > after && *end <= until);
+        self.hits.retain(|hit| hit.end > after && hit.end <= until);
         if let Some(secret) = secret {
             self.find_secret(secret, text, after, until);
         }
         self.hits.sort_unstable();
         let mut starts = Starts::default();
         for position in 0..self.hits.len() {
-            let Some(&(end, pattern)) = self.hits.get(position) else { break };
+            let Some(&Hit { end, pattern, start }) = self.hits.get(position) else { break };
             let here = |start| Found { cell: 0, start, end, mask: SECRET };
-            match (plan, scanner, secret) {
-                (_, _, Some(secret)) if pattern == SECRET_PATTERN => {
-                    self.found.merge(plan, here(end.saturating_sub(secret.len())));
+            let (Some(plan), Some(scanner)) = (plan, scanner.filter(|_| pattern != SECRET_PATTERN)) else {
+                self.found.merge(plan, here(start.unwrap_or_default()));
+                continue;
+            };
+            match start.map_or_else(|| starts.of(scanner, pattern, text, end), Start::At) {
+                Start::At(start) => self.found.push_valid(plan, pattern, text, here(start)),
+                Start::None | Start::Unsought => {
+                    self.found.push_all(plan, pattern, here(earliest(scanner, pattern, end)));
                 }
-                (Some(plan), Some(scanner), _) => match starts.of(scanner, pattern, text, end) {
-                    Start::At(start) => self.found.push_valid(plan, pattern, text, here(start)),
-                    Start::None | Start::Unsought => {
-                        self.found.push_all(plan, pattern, here(earliest(scanner, pattern, end)));
-                    }
-                },
-                _ => {}
             }
         }
         Ok(())
@@ -108,10 +121,10 @@ impl Finder {
         // A plan with patterns and no scanner is broken, so nothing of the text is known to be harmless.
         let scanner = plan.scanner.as_deref().ok_or(ScanError(i32::MIN))?;
         let hits = &mut self.hits;
-        scanner.scan(text, &mut |pattern, end| {
-            let last = hits.last().copied();
-            if last != Some((end, pattern)) && plan.patterns.iter().any(|mask| mask.pattern == pattern) {
-                hits.push((end, pattern));
+        scanner.find(text, &mut |pattern, start, end| {
+            let again = hits.last().is_some_and(|last| (last.end, last.pattern) == (end, pattern));
+            if !again && plan.patterns.iter().any(|mask| mask.pattern == pattern) {
+                hits.push(Hit { end, pattern, start });
             }
         })?;
         Ok(Some(scanner))
@@ -121,7 +134,8 @@ impl Finder {
     fn find_secret(&mut self, secret: &[u8], text: &[u8], after: usize, until: usize) {
         let mut from = (after + 1).saturating_sub(secret.len());
         while let Some(at) = text.get(from..until).and_then(|rest| memmem::find(rest, secret)) {
-            self.hits.push((from + at + secret.len(), SECRET_PATTERN));
+            let start = from + at;
+            self.hits.push(Hit { end: start + secret.len(), pattern: SECRET_PATTERN, start: Some(start) });
             from += at + 1;
         }
     }

@@ -69,6 +69,7 @@ fn is_iban(text: &[u8]) -> bool {
         .take(4)
         .enumerate()
         .all(|(index, byte)| if index < 2 { byte.is_ascii_alphabetic() } else { byte.is_ascii_digit() });
+    let check = plain().skip(2).take(2).fold(0u32, |number, byte| number * 10 + u32::from(byte & 15));
     let remainder = plain().skip(4).chain(plain().take(4)).fold(0u32, |number, byte| {
         if byte.is_ascii_digit() {
             (number * 10 + u32::from(byte - b'0')) % 97
@@ -76,7 +77,7 @@ fn is_iban(text: &[u8]) -> bool {
             (number * 100 + u32::from(byte.to_ascii_uppercase() - b'A') + 10) % 97
         }
     });
-    (15..=34).contains(&length) && shape && remainder == 1
+    (15..=34).contains(&length) && shape && (2..=98).contains(&check) && remainder == 1
 }
 
 #[cfg(test)]
@@ -127,6 +128,9 @@ mod tests {
             ("NO9386011117947", Some(0)),
             ("DE88370400440532013000", None),
             ("DE89", None),
+            // 99 leaves what 02 leaves, and 00 and 01 what 97 and 98 leave; only 02 to 98 are ever given.
+            ("GB99VOQG77005687387087", None),
+            ("NO0060304307176", None),
             ("8DE9370400440532013000", None),
             ("AB12 DE89370400440532013000", Some(5)),
         ] {

@@ -1,7 +1,7 @@
 //! The bundle: one signed file that carries rules and pattern databases from the compiler to the data plane.
 //!
-//! Layout, little-endian: a fixed header ([`HEADER_BYTES`]), three sections that begin at multiples of 16 (tables,
-//! command database, mask database), and the signature. The signature covers everything before it, and is checked
+//! Layout, little-endian: a fixed header ([`HEADER_BYTES`]), sections that begin at multiples of 16 (tables, command
+//! database, mask database, database of those mask patterns that have no filter), and the signature. The signature covers everything before it, and is checked
 //! before anything else is believed: a pattern database is as good as code.
 
 use std::sync::Arc;
@@ -14,9 +14,9 @@ use crate::table::{self, Tables};
 use crate::{Error, Scanner, Timestamp};
 
 const MAGIC: [u8; 8] = *b"WEIRPOL\0";
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 const NAME_BYTES: usize = 64;
-const SECTIONS: usize = 3;
+const SECTIONS: usize = 4;
 /// Magic, format, section count, generation, time, compiler, engine, and offset and length of each section.
 pub const HEADER_BYTES: usize = 8 + 4 + 4 + 8 + 8 + 2 * NAME_BYTES + SECTIONS * 16;
 const SIGNATURE_BYTES: usize = 64;
@@ -66,6 +66,8 @@ impl std::fmt::Display for TrustedKey {
 #[derive(Clone, Copy, Debug)]
 pub struct Database<'a> {
     pub bytes: &'a [u8],
+    /// The same of those patterns only that are not `filtered`; empty where these are all or none.
+    pub unfiltered: &'a [u8],
     pub patterns: &'a [table::Pattern],
 }
 
@@ -113,9 +115,13 @@ impl Bundle {
         let tables = section(body, &mut header)?;
         let command_database = section(body, &mut header)?;
         let mask_database = section(body, &mut header)?;
+        let unfiltered = section(body, &mut header)?;
         let tables = read_tables(tables)?;
-        let command_scanner = scanner(command_database, &tables.command_patterns, load_scanner)?;
-        let mask_scanner = scanner(mask_database, &tables.mask_patterns, load_scanner)?;
+        let command =
+            Database { bytes: command_database, unfiltered: &[], patterns: &tables.command_patterns };
+        let mask = Database { bytes: mask_database, unfiltered, patterns: &tables.mask_patterns };
+        let command_scanner = scanner(command, load_scanner)?;
+        let mask_scanner = scanner(mask, load_scanner)?;
         Self::from_tables(about, &tables, command_scanner, mask_scanner)
     }
 
@@ -138,6 +144,17 @@ impl Bundle {
     }
 }
 
+/// The serialised pattern databases of a bundle; empty where there is nothing to hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Databases {
+    /// Of `Tables::command_patterns`.
+    pub command: Vec<u8>,
+    /// Of `Tables::mask_patterns`.
+    pub mask: Vec<u8>,
+    /// Of those mask patterns that are not `filtered`, where some are and some are not.
+    pub mask_unfiltered: Vec<u8>,
+}
+
 /// Lays out and signs a bundle. The same input gives the same bytes.
 ///
 /// # Errors
@@ -145,13 +162,13 @@ impl Bundle {
 pub fn write_bundle(
     about: &About,
     tables: &Tables,
-    command_database: &[u8],
-    mask_database: &[u8],
+    databases: &Databases,
     key: &Ed25519KeyPair,
 ) -> Result<Vec<u8>, Error> {
     let tables =
         rkyv::to_bytes::<rkyv::rancor::Error>(tables).map_err(|error| Error::Tables(error.to_string()))?;
-    let sections: [&[u8]; SECTIONS] = [&tables, command_database, mask_database];
+    let sections: [&[u8]; SECTIONS] =
+        [&tables, &databases.command, &databases.mask, &databases.mask_unfiltered];
     let mut bytes = Vec::new();
     bytes.extend_from_slice(&MAGIC);
     bytes.extend_from_slice(&FORMAT.to_le_bytes());
@@ -214,14 +231,10 @@ fn read_tables(section: &[u8]) -> Result<Tables, Error> {
         .map_err(|error| Error::Tables(error.to_string()))
 }
 
-fn scanner(
-    bytes: &[u8],
-    patterns: &[table::Pattern],
-    load_scanner: LoadScanner<'_>,
-) -> Result<Option<Arc<dyn Scanner>>, Error> {
-    match (bytes.is_empty(), patterns.is_empty()) {
-        (true, true) => Ok(None),
-        (false, false) => load_scanner(Database { bytes, patterns }).map(Some).map_err(Error::Database),
+fn scanner(database: Database<'_>, load_scanner: LoadScanner<'_>) -> Result<Option<Arc<dyn Scanner>>, Error> {
+    match (database.bytes.is_empty(), database.patterns.is_empty()) {
+        (true, true) if database.unfiltered.is_empty() => Ok(None),
+        (false, false) => load_scanner(database).map(Some).map_err(Error::Database),
         _ => Err(Error::Layout("patterns without a database, or a database without patterns")),
     }
 }

@@ -28,7 +28,9 @@ mod trace;
 mod verdict;
 
 pub use approval::ApprovalClaim;
-pub use bundle::{About, Bundle, Database, HEADER_BYTES, LoadScanner, TrustedKey, trusted_key, write_bundle};
+pub use bundle::{
+    About, Bundle, Database, Databases, HEADER_BYTES, LoadScanner, TrustedKey, trusted_key, write_bundle,
+};
 pub use error::Error;
 pub use facts::{
     Access, Column, Copy, CopyDirection, CopyEnd, Facts, Kind, Name, Opaque, Place, Relation, StatementFacts,

@@ -15,6 +15,18 @@ pub trait Scanner: Debug + Send + Sync {
     /// The gateway's fault always; the caller must treat the text as matching everything.
     fn scan(&self, text: &[u8], hit: &mut dyn FnMut(PatternIndex, usize)) -> Result<(), ScanError>;
 
+    /// As [`Self::scan`], with the leftmost start (as [`Self::start`] gives it) of each match where it is known already.
+    ///
+    /// # Errors
+    /// As [`Self::scan`].
+    fn find(
+        &self,
+        text: &[u8],
+        hit: &mut dyn FnMut(PatternIndex, Option<usize>, usize),
+    ) -> Result<(), ScanError> {
+        self.scan(text, &mut |pattern, end| hit(pattern, None, end))
+    }
+
     /// The leftmost start of `pattern`'s match that ends at `end`. `end` must come from `scan` over the same text;
     /// for any other the answer is `None`, and so it is where the pattern has no start finder.
     fn start(&self, pattern: PatternIndex, text: &[u8], end: usize) -> Option<usize>;

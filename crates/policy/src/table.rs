@@ -183,4 +183,7 @@ pub struct Pattern {
     /// The database holds a cheaper expression that ends wherever this one does and in some places more: a hit counts only
     /// where the start finder confirms it. Implies `starts`.
     pub relaxed: bool,
+    /// A filter that its text gives stands in front of it, so the database of unfiltered patterns is without it.
+    /// Implies `starts`.
+    pub filtered: bool,
 }

@@ -13,16 +13,26 @@
 //! }
 //! ```
 //!
+//! In front of the engine stands a filter derived from the expressions themselves: it finds where matches may start at
+//! many times the engine's speed, and an automaton says at each such place what matches. The engine sees a text only for
+//! expressions that no filter fits, and where candidates are too many.
+//!
 //! Never start-of-match in the engine: it rejects ordinary expressions and is several times slower. Instead an anchored
 //! reverse lazy DFA runs from the end of a match back over at most the pattern's width.
 
+mod automaton;
+mod candidates;
 mod dialect;
+mod ends;
 mod engine;
+mod filter;
 mod scanner;
 mod start;
 
+pub use candidates::filters;
 pub use dialect::{Dialect, DialectError};
 pub use engine::version;
+pub use filter::MAX_FILTERED;
 pub use scanner::{HyperscanScanner, load};
 
 /// Why a database cannot be used.
@@ -35,6 +45,9 @@ pub enum Error {
     /// A pattern's text is not one the start finder can read: a compiler of another version made the bundle.
     #[error("pattern {index} cannot be read: {reason}")]
     Pattern { index: usize, reason: String },
+    /// Which patterns have a filter is not what their texts say: a compiler of another version made the bundle.
+    #[error("the table of filtered patterns does not fit the patterns: compile the bundle again")]
+    Unfiltered,
 }
 
 const fn reason(code: i32) -> &'static str {

@@ -46,12 +46,15 @@ fn tables(texts: &[&str]) -> Vec<table::Pattern> {
             max_width: Dialect::parse(text).unwrap().max_width.map(|width| u32::try_from(width).unwrap()),
             starts: true,
             relaxed: Dialect::parse(text).unwrap().relaxed.is_some(),
+            filtered: false,
         })
         .collect()
 }
 
+/// The engine alone: no pattern has a filter.
 fn scanner(texts: &[&str]) -> HyperscanScanner {
-    let database = weir_policy::Database { bytes: &compile(texts), patterns: &tables(texts) };
+    let database =
+        weir_policy::Database { bytes: &compile(texts), unfiltered: &[], patterns: &tables(texts) };
     HyperscanScanner::new(database).unwrap()
 }
 
@@ -189,7 +192,9 @@ fn leftmost_matches_of_the_regex_crate_are_among_the_hits_with_the_same_start() 
 fn damaged_databases_are_refused() {
     let bytes = compile(&PII);
     let patterns = tables(&PII);
-    let load = |bytes: &[u8]| HyperscanScanner::new(weir_policy::Database { bytes, patterns: &patterns });
+    let load = |bytes: &[u8]| {
+        HyperscanScanner::new(weir_policy::Database { bytes, unfiltered: &[], patterns: &patterns })
+    };
     for len in [0, 1, 16, bytes.len() / 2, bytes.len() - 1] {
         assert!(load(&bytes[..len]).is_err(), "cut at {len}");
     }
