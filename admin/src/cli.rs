@@ -306,7 +306,7 @@ pub(crate) struct TokenArgs {
     /// A group; may be repeated
     #[arg(long = "group", value_name = "GROUP")]
     pub groups: Vec<String>,
-    /// Time to live: seconds, or with s, m or h
+    /// Time to live, such as 90s, 15m or 2h
     #[arg(long, default_value = "15m", value_parser = weir_sources::duration)]
     pub ttl: std::time::Duration,
     /// Audience

@@ -45,9 +45,9 @@ impl Ports {
             let Ok(lock) = OpenOptions::new().create(true).append(true).mode(0o666).open(path) else {
                 continue;
             };
-            let mine = flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok();
-            if let Ok(listener) = TcpListener::bind(("127.0.0.1", port))
-                && mine
+            // Locked first: trying a port that is another's would be in its way.
+            if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok()
+                && let Ok(listener) = TcpListener::bind(("127.0.0.1", port))
             {
                 self.locks.push(lock);
                 listener.set_nonblocking(true)?;
