@@ -162,15 +162,9 @@ impl Session {
              WHERE p.oid OPERATOR(pg_catalog.=) '{oid}'::pg_catalog.oid"
         );
         let upstream = &mut out.upstream;
-        let mut close = |kind: u8| {
-            message(upstream, b'C', |out| {
-                out.put_u8(kind);
-                put_cstr(out, NAME);
-            });
-        };
         // Closed first: an error may have kept an earlier one from being closed.
-        close(b'P');
-        close(b'S');
+        close(b'P', upstream);
+        close(b'S', upstream);
         message(upstream, b'P', |out| {
             put_cstr(out, NAME);
             put_cstr(out, text.as_bytes());
@@ -186,14 +180,8 @@ impl Session {
             put_cstr(out, NAME);
             out.put_i32(0);
         });
-        let mut close = |kind: u8| {
-            message(upstream, b'C', |out| {
-                out.put_u8(kind);
-                put_cstr(out, NAME);
-            });
-        };
-        close(b'P');
-        close(b'S');
+        close(b'P', upstream);
+        close(b'S', upstream);
         put_empty(upstream, b'S');
         for own in
             [Own::Close, Own::Close, Own::Parse, Own::Bind, Own::Execute, Own::Close, Own::Close, Own::Sync]
@@ -280,4 +268,12 @@ impl Function {
 
 fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// Closes our own portal or statement.
+fn close(kind: u8, upstream: &mut BytesMut) {
+    message(upstream, b'C', |out| {
+        out.put_u8(kind);
+        put_cstr(out, NAME);
+    });
 }
