@@ -102,27 +102,45 @@ impl Gather<'_> {
     const MAX_GAP_BYTES: usize = 64;
 
     /// Appends a cell.
+    #[inline]
     pub fn push(&mut self, cell: &[u8]) {
-        let Some(at) = self.place(cell) else {
-            self.settle();
-            self.cells.push(cell);
-            self.first = self.cells.len();
-            return;
-        };
-        let goes_on = self.first < self.cells.len()
-            && at.start.checked_sub(self.run.end).is_some_and(|gap| (1..=Self::MAX_GAP_BYTES).contains(&gap));
-        if !goes_on {
-            self.settle();
-            if !self.cells.is_empty() {
-                self.cells.text.push(0);
-            }
-            self.run.start = at.start;
+        match self.place(cell) {
+            Some(at) if self.goes_on(&at) => self.extend(&at),
+            Some(at) => self.begin(&at),
+            None => self.push_other(cell),
         }
+    }
+
+    fn goes_on(&self, at: &Range<usize>) -> bool {
+        let gap = at.start.checked_sub(self.run.end);
+        self.first < self.cells.len() && gap.is_some_and(|gap| (1..=Self::MAX_GAP_BYTES).contains(&gap))
+    }
+
+    fn extend(&mut self, at: &Range<usize>) {
         self.run.end = at.end;
         let offset = self.cells.text.len();
         let place =
             Place { start: offset + at.start - self.run.start, end: offset + at.end - self.run.start };
         self.cells.places.push(place);
+    }
+
+    /// A cell that the run does not go on with.
+    #[inline(never)]
+    fn begin(&mut self, at: &Range<usize>) {
+        self.settle();
+        if !self.cells.is_empty() {
+            self.cells.text.push(0);
+        }
+        self.run.start = at.start;
+        self.extend(at);
+    }
+
+    /// A cell that does not stand in the source.
+    #[inline(never)]
+    fn push_other(&mut self, cell: &[u8]) {
+        self.settle();
+        self.cells.push(cell);
+        self.first = self.cells.len();
     }
 
     pub const fn len(&self) -> usize {
@@ -151,8 +169,12 @@ impl Gather<'_> {
         text.extend_from_slice(self.source.get(self.run.clone()).unwrap_or_default());
         let cells = places.get(self.first..).unwrap_or_default();
         for (before, after) in cells.iter().zip(cells.iter().skip(1)) {
-            if let Some(gap) = text.get_mut(before.end..after.start) {
-                gap.fill(0);
+            let Some(gap) = text.get_mut(before.end..after.start) else { continue };
+            // As wide as a length, and as a delimiter: one store each, where a call would cost more than the rest.
+            match gap {
+                [gap] => *gap = 0,
+                [a, b, c, d] => (*a, *b, *c, *d) = (0, 0, 0, 0),
+                gap => gap.fill(0),
             }
         }
         self.first = places.len();

@@ -13,7 +13,8 @@ use crate::Error;
 use crate::codec::{Fields, body, header};
 use crate::copy_shape::TextFormat;
 use crate::copy_text;
-use crate::layout::Layout;
+use crate::escapes;
+use crate::layout::{Layout, Look};
 use crate::row_writer::Writer;
 use crate::values::{Scratch, push_texts};
 
@@ -117,11 +118,12 @@ impl Masker {
 
     /// Walks rows until the batch is full; leaves the texts to scan in `cells`. How far it came.
     fn collect(&mut self, format: &mut Format, tag: u8, input: &[u8]) -> Result<usize, Error> {
-        self.cells.clear();
-        self.spans.clear();
-        self.rows.clear();
+        let Self { layout, cells, spans, rows, scratch, field, .. } = self;
+        let mut cells = cells.gather(input);
+        spans.clear();
+        rows.clear();
         let mut len = 0;
-        while self.cells.bytes() < BATCH_BYTES {
+        while cells.bytes() < BATCH_BYTES {
             let rest = input.get(len..).unwrap_or_default();
             let row = match header(rest) {
                 Ok(Some(row)) if row.tag == tag => row,
@@ -130,18 +132,23 @@ impl Masker {
                 _ => break,
             };
             let Some(body) = body(rest, row.total) else { break };
-            let Self { layout, cells, spans, scratch, field, .. } = self;
             let (mut index, mut hides) = (0, false);
+            let may_hide = escapes::may_hide(body);
             let mut each = |_: &[u8], value: Option<&[u8]>| {
-                let Some(shape) = layout.shapes.get(index) else { return false };
-                if let Some(value) = value
-                    && layout.columns.rule(index).is_none()
-                {
-                    let seen = push_texts(*shape, value, scratch, cells);
-                    spans.push(Span { until: cells.len(), hides: !seen });
-                    hides |= !seen;
-                }
+                let Some(look) = layout.looks.get(index) else { return false };
                 index += 1;
+                let Some(value) = value else { return true };
+                let seen = match look {
+                    Look::Nothing => return true,
+                    Look::AsIs if may_hide => escapes::push(value, &mut scratch.decoded, &mut cells),
+                    Look::AsIs => {
+                        cells.push(value);
+                        true
+                    }
+                    Look::Read(shape) => push_texts(*shape, value, scratch, &mut cells),
+                };
+                spans.push(Span { until: cells.len(), hides: !seen });
+                hides |= !seen;
                 true
             };
             let before = before_values(format, body);
@@ -152,15 +159,15 @@ impl Masker {
                 (Format::Binary { .. } | Format::Row, Some(values)) => tuple(values, &mut each) == Some(true),
                 (Format::Text(text), Some(values)) => copy_text::fields(text, values, field, &mut each),
             };
-            if !whole || (index != layout.shapes.len() && values != Some(&[])) {
+            if !whole || (index != layout.looks.len() && values != Some(&[])) {
                 if len == 0 {
                     return Err(MALFORMED);
                 }
                 break;
             }
             len += row.total;
-            let (spans, cells) = (self.spans.len(), self.cells.len());
-            self.rows.push(Row { end: len, before: before.unwrap_or_default(), spans, cells, hides });
+            let before = before.unwrap_or_default();
+            rows.push(Row { end: len, before, spans: spans.len(), cells: cells.len(), hides });
         }
         Ok(len)
     }

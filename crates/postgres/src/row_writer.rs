@@ -10,7 +10,7 @@ use crate::Error;
 use crate::codec::{body, message};
 use crate::copy_shape::TextFormat;
 use crate::copy_text;
-use crate::layout::Layout;
+use crate::layout::{Layout, Look};
 use crate::masker::{Format, MALFORMED, Row, Span, tuple};
 use crate::values::{mask_by_column, mask_by_pattern};
 
@@ -138,6 +138,8 @@ impl<'a> Writer<'a> {
         let replacement = if let Some(rule) = self.layout.columns.get(self.plan, index) {
             self.ledger.cell(index);
             mask_by_column(shape, &rule.method, self.key, value, self.value)
+        } else if self.layout.looks.get(index) == Some(&Look::Nothing) {
+            return Became::Same;
         } else {
             let first = self.cell;
             let (found, hides) = self.found_here();

@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 
 use bytes::{BufMut, BytesMut};
-use weir_mask::{Cells, Found, MaskKey, Replacement, mask_cell, replace};
+use weir_mask::{Found, Gather, MaskKey, Replacement, mask_cell, replace};
 use weir_policy::{MaskMethod, MaskPlan};
 
 use crate::codec::Fields;
@@ -56,11 +56,11 @@ const JSONB_VERSION: u8 = 1;
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
     number: String,
-    decoded: Decoded,
+    pub(crate) decoded: Decoded,
 }
 
 /// Appends the texts of `value` that patterns are looked for in. False where it hides more than is looked for.
-pub(crate) fn push_texts(shape: Shape, value: &[u8], scratch: &mut Scratch, cells: &mut Cells) -> bool {
+pub(crate) fn push_texts(shape: Shape, value: &[u8], scratch: &mut Scratch, cells: &mut Gather<'_>) -> bool {
     let Scratch { number: scratch, decoded } = scratch;
     match (shape.family, shape.binary) {
         (Family::Bool, _) => {}
@@ -83,7 +83,7 @@ pub(crate) fn push_texts(shape: Shape, value: &[u8], scratch: &mut Scratch, cell
             match write_numeric(value, scratch) {
                 Some(()) => cells.push(scratch.as_bytes()),
                 None => cells.push(value),
-            };
+            }
         }
         (Family::Other, true) => return push_unknown(value, decoded, cells, 0),
     }
@@ -91,7 +91,7 @@ pub(crate) fn push_texts(shape: Shape, value: &[u8], scratch: &mut Scratch, cell
 }
 
 /// A type without a place here: text if it reads like text, the parts of an array or row if it is one, else its bytes.
-fn push_unknown(value: &[u8], decoded: &mut Decoded, cells: &mut Cells, depth: u32) -> bool {
+fn push_unknown(value: &[u8], decoded: &mut Decoded, cells: &mut Gather<'_>, depth: u32) -> bool {
     const DEPTH: u32 = 8;
     let textual = value.iter().all(|byte| *byte >= b' ' || matches!(byte, b'\t' | b'\n' | b'\r'));
     let parts = if textual || depth >= DEPTH { None } else { array(value).or_else(|| record(value)) };
@@ -277,11 +277,14 @@ fn is_json(text: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use weir_mask::Cells;
+
     use super::*;
 
     fn texts(oid: u32, binary: bool, value: &[u8]) -> Vec<String> {
         let mut cells = Cells::default();
-        push_texts(Shape { family: Family::of(oid), binary }, value, &mut Scratch::default(), &mut cells);
+        let shape = Shape { family: Family::of(oid), binary };
+        push_texts(shape, value, &mut Scratch::default(), &mut cells.gather(value));
         (0..cells.len()).map(|cell| String::from_utf8_lossy(cells.get(cell).unwrap()).into_owned()).collect()
     }
 
