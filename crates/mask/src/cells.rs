@@ -111,11 +111,13 @@ impl Gather<'_> {
         }
     }
 
+    #[inline]
     fn goes_on(&self, at: &Range<usize>) -> bool {
         let gap = at.start.checked_sub(self.run.end);
         self.first < self.cells.len() && gap.is_some_and(|gap| (1..=Self::MAX_GAP_BYTES).contains(&gap))
     }
 
+    #[inline]
     fn extend(&mut self, at: &Range<usize>) {
         self.run.end = at.end;
         let offset = self.cells.text.len();
@@ -143,6 +145,7 @@ impl Gather<'_> {
         self.first = self.cells.len();
     }
 
+    #[inline]
     pub const fn len(&self) -> usize {
         self.cells.len()
     }
@@ -157,6 +160,7 @@ impl Gather<'_> {
     }
 
     /// Where a cell stands in the source, if it does: by its address, so that it is the very same bytes.
+    #[inline]
     fn place(&self, cell: &[u8]) -> Option<Range<usize>> {
         let start = cell.as_ptr().addr().checked_sub(self.source.as_ptr().addr())?;
         let end = start.checked_add(cell.len())?;

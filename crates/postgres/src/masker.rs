@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use weir_mask::{Cells, Finder, Ledger, MaskKey};
+use weir_mask::{Cells, Finder, Gather, Ledger, MaskKey};
 use weir_policy::MaskPlan;
 
 use crate::Error;
@@ -119,11 +119,13 @@ impl Masker {
     /// Walks rows until the batch is full; leaves the texts to scan in `cells`. How far it came.
     fn collect(&mut self, format: &mut Format, tag: u8, input: &[u8]) -> Result<usize, Error> {
         let Self { layout, cells, spans, rows, scratch, field, .. } = self;
-        let mut cells = cells.gather(input);
         spans.clear();
         rows.clear();
+        let cells = cells.gather(input);
+        let mut seen =
+            Seen { looks: &layout.looks, values: 0, may_hide: false, hides: false, cells, spans, scratch };
         let mut len = 0;
-        while cells.bytes() < BATCH_BYTES {
+        while seen.cells.bytes() < BATCH_BYTES {
             let rest = input.get(len..).unwrap_or_default();
             let row = match header(rest) {
                 Ok(Some(row)) if row.tag == tag => row,
@@ -132,53 +134,79 @@ impl Masker {
                 _ => break,
             };
             let Some(body) = body(rest, row.total) else { break };
-            let (mut index, mut hides) = (0, false);
-            let may_hide = escapes::may_hide(body);
-            let mut each = |_: &[u8], value: Option<&[u8]>| {
-                let Some(look) = layout.looks.get(index) else { return false };
-                index += 1;
-                let Some(value) = value else { return true };
-                let seen = match look {
-                    Look::Nothing => return true,
-                    Look::AsIs if may_hide => escapes::push(value, &mut scratch.decoded, &mut cells),
-                    Look::AsIs => {
-                        cells.push(value);
-                        true
-                    }
-                    Look::Read(shape) => push_texts(*shape, value, scratch, &mut cells),
-                };
-                spans.push(Span { until: cells.len(), hides: !seen });
-                hides |= !seen;
-                true
-            };
+            seen.values = 0;
+            seen.hides = false;
+            seen.may_hide = escapes::may_hide(body);
             let before = before_values(format, body);
-            let values = before.and_then(|before| body.get(before..));
-            let whole = match (&mut *format, values) {
+            let whole = match (&mut *format, before.and_then(|before| body.get(before..))) {
                 (_, None) => false,
                 (_, Some([])) => true,
-                (Format::Binary { .. } | Format::Row, Some(values)) => tuple(values, &mut each) == Some(true),
-                (Format::Text(text), Some(values)) => copy_text::fields(text, values, field, &mut each),
+                (Format::Binary { .. } | Format::Row, Some(values)) => {
+                    tuple(values, |value| seen.value(value)) == Some(true) && seen.is_whole()
+                }
+                (Format::Text(text), Some(values)) => {
+                    copy_text::fields(text, values, field, |_, value| seen.value(value)) && seen.is_whole()
+                }
             };
-            if !whole || (index != layout.looks.len() && values != Some(&[])) {
+            if !whole {
                 if len == 0 {
                     return Err(MALFORMED);
                 }
                 break;
             }
             len += row.total;
-            let before = before.unwrap_or_default();
-            rows.push(Row { end: len, before, spans: spans.len(), cells: cells.len(), hides });
+            let (before, hides) = (before.unwrap_or_default(), seen.hides);
+            rows.push(Row { end: len, before, spans: seen.spans.len(), cells: seen.cells.len(), hides });
         }
         Ok(len)
     }
 }
 
+/// What the first walk has seen.
+struct Seen<'a> {
+    looks: &'a [Look],
+    /// Of the present row.
+    values: usize,
+    /// Whether a value of the row may stand for more than its bytes, and whether one does that is not looked into.
+    may_hide: bool,
+    hides: bool,
+    cells: Gather<'a>,
+    spans: &'a mut Vec<Span>,
+    scratch: &'a mut Scratch,
+}
+
+impl Seen<'_> {
+    /// False where the row has more values than the answer has columns.
+    #[inline]
+    fn value(&mut self, value: Option<&[u8]>) -> bool {
+        let Some(look) = self.looks.get(self.values) else { return false };
+        self.values += 1;
+        let Some(value) = value else { return true };
+        let all = match look {
+            Look::Nothing => return true,
+            Look::AsIs if self.may_hide => escapes::push(value, &mut self.scratch.decoded, &mut self.cells),
+            Look::AsIs => {
+                self.cells.push(value);
+                true
+            }
+            Look::Read(shape) => push_texts(*shape, value, self.scratch, &mut self.cells),
+        };
+        self.spans.push(Span { until: self.cells.len(), hides: !all });
+        self.hides |= !all;
+        true
+    }
+
+    const fn is_whole(&self) -> bool {
+        self.values == self.looks.len()
+    }
+}
+
 /// Calls `each` for every value of a tuple: count, then length and bytes each. `Some(true)`: all of it, to the end.
-pub(crate) fn tuple(body: &[u8], each: &mut impl FnMut(&[u8], Option<&[u8]>) -> bool) -> Option<bool> {
+#[inline]
+pub(crate) fn tuple(body: &[u8], mut each: impl FnMut(Option<&[u8]>) -> bool) -> Option<bool> {
     let mut fields = Fields(body);
     for _ in 0..fields.count()? {
-        let value = fields.value()?;
-        if !each(value.unwrap_or_default(), value) {
+        if !each(fields.value()?) {
             return Some(false);
         }
     }

@@ -48,12 +48,12 @@ impl<'a> Writer<'a> {
         rows: &[Row],
         out: &mut BytesMut,
     ) -> Result<(), Error> {
-        let (mut written, mut begin) = (0, 0);
+        let (mut written, mut begin, by_column) = (0, 0, self.layout.columns.any());
         for row in rows {
             let whole = batch.get(begin..row.end).ok_or(MALFORMED)?;
             let body = body(whole, whole.len()).ok_or(MALFORMED)?;
             let (before, values) = body.split_at_checked(row.before).ok_or(MALFORMED)?;
-            if values.is_empty() || self.is_clear(row) {
+            if values.is_empty() || (!by_column && self.is_clear(row)) {
                 (self.span, self.cell) = (row.spans, row.cells);
             } else {
                 out.extend_from_slice(batch.get(written..begin).ok_or(MALFORMED)?);
@@ -74,10 +74,9 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// Whether no value of the next row is to be hidden.
+    /// Whether no pattern hides a value of the next row.
     fn is_clear(&self, row: &Row) -> bool {
-        let nothing_found = self.found.first().is_none_or(|found| found.cell >= row.cells);
-        nothing_found && !row.hides && !self.layout.columns.any()
+        !row.hides && self.found.first().is_none_or(|found| found.cell >= row.cells)
     }
 
     fn row(&mut self, format: &Format, values: &[u8], out: &mut BytesMut) -> Result<(), Error> {
@@ -90,7 +89,7 @@ impl<'a> Writer<'a> {
     fn tuple(&mut self, rows: &[u8], out: &mut BytesMut) -> Result<(), Error> {
         out.extend_from_slice(rows.get(..2).ok_or(MALFORMED)?);
         let mut index = 0;
-        let whole = tuple(rows, &mut |_, value| {
+        let whole = tuple(rows, |value| {
             let became = value.map_or(Became::Null, |value| self.value(index, value));
             index += 1;
             let value = match became {
