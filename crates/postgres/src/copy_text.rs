@@ -3,7 +3,7 @@
 //! The server sends one row a CopyData message; a message that is not exactly one row is not understood.
 
 use bytes::{BufMut, BytesMut};
-use memchr::{memchr, memchr_iter, memchr2, memchr3};
+use memchr::{memchr, memchr2, memchr3};
 
 use crate::copy_shape::TextFormat;
 
@@ -50,11 +50,64 @@ pub(crate) fn fields(
 /// As [`fields`], of a row without an escape.
 fn plain_fields(format: &TextFormat, row: &[u8], mut each: impl FnMut(&[u8], Option<&[u8]>) -> bool) -> bool {
     let mut from = 0;
-    memchr_iter(format.delimiter, row).chain(std::iter::once(row.len())).all(|end| {
+    Positions::new(format.delimiter, row).all(|end| {
         let raw = row.get(from..end).unwrap_or_default();
         from = end + 1;
         each(raw, (raw != format.null).then_some(raw))
     })
+}
+
+/// Where a byte stands in a text, and the text's end. Eight bytes at a time: fields are short, so that a search begun
+/// anew for each costs more than what is between them.
+struct Positions<'a> {
+    needle: u8,
+    words: std::slice::Iter<'a, [u8; 8]>,
+    /// What is left behind the words.
+    last: Option<&'a [u8]>,
+    /// Where the present word ends, and the topmost bit of each byte in it that is one and was not given yet.
+    end: usize,
+    found: u64,
+}
+
+impl<'a> Positions<'a> {
+    fn new(needle: u8, text: &'a [u8]) -> Self {
+        let (words, last) = text.as_chunks();
+        Self { needle, words: words.iter(), last: Some(last), end: 0, found: 0 }
+    }
+}
+
+impl Iterator for Positions<'_> {
+    type Item = usize;
+
+    #[inline]
+    fn next(&mut self) -> Option<usize> {
+        const LOW: u64 = u64::from_ne_bytes([0x7f; 8]);
+        while self.found == 0 {
+            let mut word = [self.needle; 8];
+            let filled = match self.words.next() {
+                Some(all) => {
+                    word = *all;
+                    true
+                }
+                // The end is the first byte that is filled up.
+                None => {
+                    word.iter_mut().zip(self.last?).for_each(|(to, from)| *to = *from);
+                    false
+                }
+            };
+            // Zero where the byte is one; no sum carries over into the next byte.
+            let other = u64::from_le_bytes(word) ^ u64::from_ne_bytes([self.needle; 8]);
+            self.found = !(((other & LOW) + LOW) | other | LOW);
+            self.end += 8;
+            if !filled {
+                let past = self.last.take().map_or(0, <[u8]>::len) + 1;
+                self.found &= u64::MAX >> (64 - 8 * past.min(8));
+            }
+        }
+        let at = self.end - 8 + self.found.trailing_zeros() as usize / 8;
+        self.found &= self.found - 1;
+        Some(at)
+    }
 }
 
 /// The field at the front of `rest`; `scratch` is empty. Nothing in text format is quoted.
@@ -232,6 +285,19 @@ mod tests {
             (true, b"\"\"\"\n", None),
         ] {
             assert_eq!(read(&format(csv), row), expected, "{}", String::from_utf8_lossy(row));
+        }
+    }
+
+    #[test]
+    fn a_byte_is_found_wherever_it_stands_and_the_end_last() {
+        for length in 0..40 {
+            for pattern in 0..200_usize {
+                let byte = |at: usize| [b',', b'a', 0xac, 0x2d, b','][(at * pattern + at / 3) % 5];
+                let text: Vec<u8> = (0..length).map(byte).collect();
+                let commas = (0..length).filter(|at| text[*at] == b',');
+                let expected: Vec<usize> = commas.chain([length]).collect();
+                assert_eq!(Positions::new(b',', &text).collect::<Vec<_>>(), expected, "{text:?}");
+            }
         }
     }
 
