@@ -35,6 +35,7 @@ pub struct Config {
     #[serde(default = "default_sync_interval_ms")]
     pub sync_interval_ms: u64,
     /// Let events gather in the rings for this long, while nobody waits for them and they are less than 1 MiB a ring.
+    /// A process that dies loses none of them; both ends at once lose them, where no service manager keeps the rings.
     #[serde(default = "default_gather_ms")]
     pub gather_ms: u64,
     /// Rings longer than this are refused.
