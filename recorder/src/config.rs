@@ -34,7 +34,8 @@ pub struct Config {
     /// Acknowledge at least this often while events come, even if nobody waits.
     #[serde(default = "default_sync_interval_ms")]
     pub sync_interval_ms: u64,
-    /// Let events gather for this long while nobody waits for them.
+    /// Let events gather in the rings for this long, while nobody waits for them and they are less than 1 MiB a ring.
+    /// A process that dies loses none of them; both ends at once lose them, where no service manager keeps the rings.
     #[serde(default = "default_gather_ms")]
     pub gather_ms: u64,
     /// Rings longer than this are refused.
@@ -64,7 +65,7 @@ const fn default_sync_interval_ms() -> u64 {
     200
 }
 const fn default_gather_ms() -> u64 {
-    5
+    50
 }
 const fn default_max_ring_bytes() -> u64 {
     64 << 20

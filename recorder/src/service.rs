@@ -23,7 +23,7 @@ const FULL_DISK_RETRY: Duration = Duration::from_millis(200);
 /// How long a data plane that lost its connection has to come back with its rings.
 const ORPHAN_GRACE: Duration = Duration::from_secs(1);
 /// Naps without a record after which the recorder goes to sleep.
-const NAPS_BEFORE_SLEEP: u32 = 40;
+const NAPS_BEFORE_SLEEP: u32 = 20;
 
 /// The recorder, ready to run.
 pub struct Service {
@@ -110,10 +110,12 @@ impl Service {
 
     fn run_until(&mut self, stop: &UnixStream) -> Result<(), Error> {
         let mut quiet = 0_u32;
+        let mut roused = false;
         loop {
             let now = Instant::now();
             let before: Vec<_> = self.drain.ids().collect();
-            let turn = self.drain.turn(now)?;
+            // What rouses a sleeper is seldom alone: more is let gather first, unless somebody waits.
+            let turn = if roused { Turn::Busy } else { self.drain.turn(now)? };
             self.release_retired(&before);
             self.housekeeping(now)?;
             quiet = if turn == Turn::Busy { 0 } else { quiet.saturating_add(1) };
@@ -128,6 +130,7 @@ impl Service {
             };
             let ready = self.poll(stop, timeout)?;
             self.drain.wake();
+            roused = nap == Nap::Asleep && ready.bell;
             if ready.stop {
                 return Ok(());
             }
@@ -168,11 +171,10 @@ impl Service {
             Err(error) => return Err(Error::os("cannot poll")(error)),
         }
         let mut ready = fds.iter().map(|fd| !fd.revents().is_empty());
-        Ok(Ready {
-            stop: ready.next().unwrap_or(false),
-            listener: ready.next().unwrap_or(false),
-            links: names.into_iter().zip(ready).filter_map(|(name, ready)| ready.then_some(name)).collect(),
-        })
+        let (stop, listener) = (ready.next().unwrap_or(false), ready.next().unwrap_or(false));
+        let links = names.into_iter().zip(ready.by_ref());
+        let links = links.filter_map(|(name, ready)| ready.then_some(name)).collect();
+        Ok(Ready { stop, listener, links, bell: ready.any(|rung| rung) })
     }
 
     fn accept(&mut self) {
@@ -256,4 +258,6 @@ struct Ready {
     stop: bool,
     listener: bool,
     links: Vec<u64>,
+    /// Some ring's.
+    bell: bool,
 }

@@ -8,7 +8,9 @@ use std::sync::atomic::{Ordering, fence};
 
 use crate::Error;
 use crate::hand_over::{Description, Offer};
-use crate::layout::{GRAIN, Pressure, RECORD_HEADER_LEN, RECORD_MARK, Sequence, Word, record_span};
+use crate::layout::{
+    GRAIN, Pressure, RECORD_HEADER_LEN, RECORD_MARK, Sequence, Word, gathering, record_span,
+};
 use crate::mapping::Mapping;
 use crate::wake::{self, Bells};
 
@@ -17,7 +19,7 @@ use crate::wake::{self, Bells};
 pub enum Nap {
     /// Looks at the ring anyway: never ring.
     Awake,
-    /// Looks again within milliseconds: ring when somebody waits, or when the ring fills.
+    /// Looks again within milliseconds: ring when somebody waits, or when 1 MiB or a quarter of the ring has gathered.
     Dozing,
     /// Ring on the next record.
     Asleep,
@@ -285,12 +287,15 @@ impl Consumer {
         // Pairs with the fence of `Producer::rouse_surely`: either it sees our nap, or we see its word.
         fence(Ordering::SeqCst);
         let space_wanted = self.mapping.word(Word::SpaceWanted).load(Ordering::Relaxed) != 0;
-        let pending = self.has_records()?;
+        let unread = self.head()? - self.position;
+        let pending = unread > 0;
         let unacknowledged = pending || self.last.is_some_and(|last| last > self.durable);
         let awaited = unacknowledged && self.is_awaited();
         let busy = match nap {
             Nap::Awake => true,
-            Nap::Dozing => awaited || (pending && space_wanted),
+            Nap::Dozing => {
+                awaited || (pending && space_wanted) || unread > gathering(self.mapping.capacity())
+            }
             Nap::Asleep => awaited || pending,
         };
         Ok(!busy)

@@ -25,6 +25,8 @@ use std::fmt;
 pub const DEFAULT_CAPACITY_BYTES: usize = 64 << 20;
 /// Sixteen pages.
 pub const MIN_CAPACITY_BYTES: usize = 64 << 10;
+/// What may gather while a consumer dozes: worth a write of its own, and still in the processor's cache.
+const GATHERING_BYTES: usize = 1 << 20;
 /// More is a mistake in somebody's configuration or a hostile header.
 pub(crate) const MAX_CAPACITY_BYTES: usize = 1 << 36;
 
@@ -69,6 +71,12 @@ impl fmt::Display for Sequence {
 /// Bytes a record with `len` bytes of payload takes up in the ring. `None`: more than a ring can address.
 pub(crate) fn record_span(len: usize) -> Option<usize> {
     len.checked_add(RECORD_HEADER_LEN)?.checked_next_multiple_of(GRAIN)
+}
+
+/// Bytes of records that end a consumer's doze.
+pub(crate) const fn gathering(capacity: usize) -> u64 {
+    let quarter = capacity / 4;
+    (if quarter < GATHERING_BYTES { quarter } else { GATHERING_BYTES }) as u64
 }
 
 /// How the recorder's disk is: what the producing process may still begin.

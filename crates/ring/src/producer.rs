@@ -9,7 +9,9 @@ use std::sync::atomic::{Ordering, fence};
 
 use crate::consumer::Nap;
 use crate::hand_over::{Description, Handle};
-use crate::layout::{GRAIN, Pressure, RECORD_HEADER_LEN, RECORD_MARK, Sequence, Word, record_span};
+use crate::layout::{
+    GRAIN, Pressure, RECORD_HEADER_LEN, RECORD_MARK, Sequence, Word, gathering, record_span,
+};
 use crate::mapping::Mapping;
 use crate::wake::{self, Bells};
 use crate::{Error, PushError};
@@ -133,14 +135,24 @@ impl Producer {
         Ok(value)
     }
 
-    /// Rings a sleeping consumer. A dozing one looks again within milliseconds by itself, and is only rung when the
-    /// ring fills. No fence: a consumer that falls asleep in this very instant also wakes by itself, a little later.
-    fn nudge(&self) {
+    /// Rings a sleeping consumer. A dozing one looks again within milliseconds by itself, and is only rung when enough
+    /// has gathered. No fence: a consumer that falls asleep in this very instant also wakes by itself, a little later.
+    fn nudge(&mut self) {
         let nap = self.mapping.word(Word::Nap).load(Ordering::Relaxed);
-        let filling = || self.head - self.written > self.mapping.capacity() as u64 / 4;
-        if Nap::is_asleep(nap) || (Nap::is_dozing(nap) && filling()) {
+        if Nap::is_asleep(nap) || (Nap::is_dozing(nap) && self.has_gathered()) {
             self.rouse(nap);
         }
+    }
+
+    /// The consumer's word is only read when ours says that it is time, and ours is renewed then.
+    fn has_gathered(&mut self) -> bool {
+        let enough = gathering(self.mapping.capacity());
+        if self.head - self.written <= enough {
+            return false;
+        }
+        // A word that makes no sense is told by the next `reserve` that needs it.
+        self.written = self.read_written().unwrap_or(self.written);
+        self.head - self.written > enough
     }
 
     fn rouse(&self, nap: u64) {

@@ -150,6 +150,39 @@ fn a_dozing_consumer_is_rung_for_waiters_and_a_filling_ring_a_sleeping_one_for_a
 }
 
 #[test]
+fn a_dozing_consumer_that_keeps_up_is_never_rung() {
+    let mut producer = producer();
+    let mut consumer = attach(&producer);
+    // Several times around the ring, of which never more than a fraction waits.
+    for _ in 0..400 {
+        assert!(consumer.nap(Nap::Dozing).unwrap());
+        push(&mut producer, &[0; 1000]).unwrap();
+        assert!(!is_rung(consumer.bell()));
+        consumer.wake();
+        drain(&mut consumer).unwrap();
+        consumer.written();
+    }
+}
+
+#[test]
+fn a_large_rings_consumer_is_roused_by_a_gathering_and_does_not_doze_over_one() {
+    const GATHERING: usize = 1 << 20;
+    let mut producer = Producer::create(64 << 20, description()).unwrap();
+    let mut consumer = attach(&producer);
+    assert!(consumer.nap(Nap::Dozing).unwrap());
+    while !is_rung(consumer.bell()) {
+        push(&mut producer, &[0; 1000]).unwrap();
+    }
+    let used = producer.used_bytes().unwrap();
+    assert!((GATHERING + 1..=GATHERING + 1024).contains(&used), "{used}");
+    consumer.wake();
+    assert!(!consumer.nap(Nap::Dozing).unwrap(), "a gathering waits");
+    drain(&mut consumer).unwrap();
+    consumer.written();
+    assert!(consumer.nap(Nap::Dozing).unwrap());
+}
+
+#[test]
 fn a_new_consumer_goes_on_where_the_dead_one_had_written() {
     let mut producer = producer();
     let mut consumer = attach(&producer);

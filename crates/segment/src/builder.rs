@@ -1,6 +1,7 @@
 //! Writing a segment: events in, frames out, then the seal. What it makes is appended to a [`Batch`]; the caller writes
 //! batches to the file in order and decides what is durable.
 
+use crate::batch::Batch;
 use crate::body::Body;
 use crate::event::{Event, HEAD_LEN, Head, MAX_EVENT_LEN};
 use crate::frame::{self, FRAME_HEADER_LEN, FrameType};
@@ -10,9 +11,6 @@ use crate::ledger::{Carry, Ledger};
 use crate::merkle::Tree;
 use crate::seal::{SEAL_PAYLOAD_LEN, Seal, SigningKey, Statement};
 use crate::{Error, RingId, Sequence, SessionId};
-
-/// Frames on their way to the file, aligned for direct I/O.
-pub type Batch = rkyv::util::AlignedVec<4096>;
 
 /// A segment being written.
 #[derive(Debug)]
@@ -57,7 +55,8 @@ impl Builder {
         }
     }
 
-    /// Appends one event of `len` bytes (head and body), which `fill` copies into place.
+    /// Appends one event of `len` bytes (head and body), which `fill` copies into place: all of them, the place holds
+    /// something else before.
     ///
     /// # Errors
     /// The producer's: an event shorter than a head or longer than the maximum; nothing was appended then.
@@ -76,11 +75,13 @@ impl Builder {
             return Err(Error::TooLong { len, max: MAX_EVENT_LEN });
         }
         let payload_len = len - HEAD_LEN;
-        let frame = extend(out, payload_len);
-        let Some((prefix, event)) = frame.split_first_chunk_mut::<LEAF_PREFIX_LEN>() else {
+        let frame = out.room(frame::frame_len(payload_len));
+        let Some((prefix, rest)) = frame.split_first_chunk_mut::<LEAF_PREFIX_LEN>() else {
             return Err(Error::Short { len });
         };
-        fill(event.get_mut(..len).unwrap_or_default());
+        let Some((event, padding)) = rest.split_at_mut_checked(len) else { return Err(Error::Short { len }) };
+        padding.fill(0);
+        fill(event);
         let Some(head) = event.first_chunk_mut::<HEAD_LEN>() else { return Err(Error::Short { len }) };
         let place = [ring.0.to_le_bytes(), sequence.0.to_le_bytes()];
         head.iter_mut().zip(place.as_flattened()).for_each(|(to, from)| *to = *from);
@@ -176,7 +177,8 @@ impl Builder {
         payload_len: usize,
         fill: impl FnOnce(&mut [u8]),
     ) -> Result<(), Error> {
-        let frame = extend(out, payload_len);
+        let frame = out.room(frame::frame_len(payload_len));
+        frame.fill(0);
         let payload = frame.get_mut(FRAME_HEADER_LEN..).and_then(|rest| rest.get_mut(..payload_len));
         fill(payload.unwrap_or_default());
         self.len += frame.len() as u64;
@@ -229,13 +231,6 @@ impl Builder {
     pub const fn latest_unix_us(&self) -> i64 {
         self.ledger.latest_unix_us
     }
-}
-
-/// Grows `out` by a zeroed frame with room for `payload_len` bytes of payload.
-fn extend(out: &mut Batch, payload_len: usize) -> &mut [u8] {
-    let start = out.len();
-    out.resize(start + frame::frame_len(payload_len), 0);
-    out.get_mut(start..).unwrap_or_default()
 }
 
 /// An event about no session in particular, said by the recorder.

@@ -3,11 +3,12 @@
 //! | what | key | input |
 //! |---|---|---|
 //! | leaf | `weir segment event leaf, v1` | salt (16) ‖ previous leaf of the session (32) ‖ head (80) ‖ body |
-//! | node | `weir segment tree node, v1` | left (32) ‖ right (32); empty for a tree without leaves |
+//! | tree | `weir segment tree, v1` | the leaves of all events in order, 32 bytes each |
 //! | header | `weir segment header, v1` | the header's 4096 bytes |
 //! | index | `weir segment index, v1` | the payloads of all index frames in order |
 //!
-//! Keys are the ASCII text, zero-padded to 32 bytes. One leaf hash serves chain and tree. A session's first leaf in a
+//! Keys are the ASCII text, zero-padded to 32 bytes. The tree's inner nodes are BLAKE3's own (`merkle.rs`). One leaf hash
+//! serves chain and tree. A session's first leaf in a
 //! segment has the segment's header hash for its previous leaf, which ties it to this segment.
 //!
 //! Salt of event i: bytes 16 i .. 16 i + 16 of the output stream of BLAKE3 keyed with the segment's salt secret over
@@ -15,6 +16,8 @@
 //! beside the bare leaves of its neighbours.
 
 use std::fmt;
+
+use blake3::hazmat::{self, HasherExt, Mode};
 
 const fn key(purpose: &[u8]) -> [u8; 32] {
     let mut key = [0; 32];
@@ -30,7 +33,7 @@ const fn key(purpose: &[u8]) -> [u8; 32] {
 }
 
 const LEAF_KEY: [u8; 32] = key(b"weir segment event leaf, v1");
-const NODE_KEY: [u8; 32] = key(b"weir segment tree node, v1");
+const TREE_KEY: [u8; 32] = key(b"weir segment tree, v1");
 const HEADER_KEY: [u8; 32] = key(b"weir segment header, v1");
 const INDEX_KEY: [u8; 32] = key(b"weir segment index, v1");
 const SALTS_INPUT: &[u8] = b"weir segment salts, v1";
@@ -65,16 +68,24 @@ pub(crate) fn leaf(prefixed: &[u8]) -> Digest {
     Digest(*blake3::keyed_hash(&LEAF_KEY, prefixed).as_bytes())
 }
 
-pub(crate) fn node(left: &Digest, right: &Digest) -> Digest {
-    let mut input = [0; 64];
-    let (front, back) = input.split_at_mut(32);
-    front.copy_from_slice(&left.0);
-    back.copy_from_slice(&right.0);
-    Digest(*blake3::keyed_hash(&NODE_KEY, &input).as_bytes())
+/// Hashes leaves into the tree's root.
+pub(crate) fn tree() -> blake3::Hasher {
+    blake3::Hasher::new_keyed(&TREE_KEY)
 }
 
-pub(crate) fn empty_tree() -> Digest {
-    Digest(*blake3::keyed_hash(&NODE_KEY, &[]).as_bytes())
+/// Value of a chunk of the tree that is not all of it: 1 to 32 leaves, of which the first is at `offset` in the input.
+pub(crate) fn chunk(leaves: &[u8], offset: u64) -> Digest {
+    Digest(tree().set_input_offset(offset).update(leaves).finalize_non_root())
+}
+
+/// Value of two neighbours that are not all of the tree.
+pub(crate) fn node(left: &Digest, right: &Digest) -> Digest {
+    Digest(hazmat::merge_subtrees_non_root(&left.0, &right.0, Mode::KeyedHash(&TREE_KEY)))
+}
+
+/// Root of a tree of these two halves.
+pub(crate) fn root(left: &Digest, right: &Digest) -> Digest {
+    Digest(*hazmat::merge_subtrees_root(&left.0, &right.0, Mode::KeyedHash(&TREE_KEY)).as_bytes())
 }
 
 pub(crate) fn header(bytes: &[u8]) -> Digest {

@@ -8,6 +8,7 @@
 //! the bytes it lays out.
 #![forbid(unsafe_code)]
 
+mod batch;
 mod body;
 mod builder;
 mod error;
@@ -26,11 +27,12 @@ mod seal;
 mod verify;
 mod view;
 
+pub use batch::Batch;
 pub use body::{
     Admin, Body, Close, Effect, Gap, HoldOpened, Identity, Kind, MaskLedger, Mint, NotedRule, Open, Outcome,
     Release, Released, Request, Response, Upload, Verdict,
 };
-pub use builder::{Batch, Builder, Sealed, recorder_event};
+pub use builder::{Builder, Sealed, recorder_event};
 pub use error::Error;
 pub use event::{Direction, Event, HEAD_LEN, Head, MAX_EVENT_LEN};
 pub use frame::{Damage, FrameType};

@@ -21,7 +21,7 @@ pub struct Proof {
     pub previous: Digest,
     /// Position among the segment's events, from 0.
     pub index: u64,
-    /// Siblings from the leaf up.
+    /// Up to 31 other leaves of its chunk of the tree, then siblings from there up.
     pub path: Vec<Digest>,
     pub seal: Seal,
 }

@@ -165,9 +165,9 @@ fn an_open_segment_is_accepted_only_where_one_may_be() {
 
 #[test]
 fn one_event_is_proved_with_the_public_key_and_nothing_else() {
-    let segment = Sample::list(1, 37).remove(0);
+    let segment = Sample::list(1, 70).remove(0);
     let trusted = [key().public_key()];
-    for sequence in 1..=37 {
+    for sequence in 1..=70 {
         let proof = prove(std::io::Cursor::new(&segment), sample::RING, Sequence(sequence)).unwrap();
         let proven = proof.verify(&trusted).unwrap();
         assert_eq!(proven.head.sequence, Sequence(sequence));
@@ -177,13 +177,13 @@ fn one_event_is_proved_with_the_public_key_and_nothing_else() {
         bent.event[90] ^= 1;
         assert!(bent.verify(&trusted).is_err());
         let mut moved = proof.clone();
-        moved.index = (moved.index + 1) % 37;
+        moved.index = (moved.index + 1) % 70;
         assert!(moved.verify(&trusted).is_err());
         let mut longer = proof;
         longer.path.push(Digest([0; 32]));
         assert!(longer.verify(&trusted).is_err());
     }
-    assert!(prove(std::io::Cursor::new(&segment), sample::RING, Sequence(38)).is_err());
+    assert!(prove(std::io::Cursor::new(&segment), sample::RING, Sequence(71)).is_err());
     assert!(prove(std::io::Cursor::new(&segment), RingId(1), Sequence(1)).is_err());
 }
 

@@ -107,13 +107,13 @@ impl Sample {
     }
 
     pub fn open(&self, count: u64) -> Vec<u8> {
-        let mut out = Batch::new();
+        let mut out = used_batch();
         self.begin(&mut out, count);
         out.to_vec()
     }
 
     pub fn build(&self, count: u64) -> (Vec<u8>, Carry) {
-        let mut out = Batch::new();
+        let mut out = used_batch();
         let mut builder = self.begin(&mut out, count);
         builder.pad(&mut out, 512).unwrap();
         let sealed = builder.seal(&mut out, &self.key, 1_700_000_001_000_000, |_| false).unwrap();
@@ -130,6 +130,14 @@ impl Sample {
             })
             .collect()
     }
+}
+
+/// What an earlier commit left behind must not show in the next.
+fn used_batch() -> Batch {
+    let mut batch = Batch::new();
+    batch.extend_from_slice(&[0xaa; 64 << 10]);
+    batch.clear();
+    batch
 }
 
 /// Where the event frames are.
