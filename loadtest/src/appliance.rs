@@ -3,11 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+
+use crate::process::descendants;
 
 /// Connection name, recording level, role: `job` is under the sample's policy and masks, `privileged` under no rule.
 pub(crate) const CONNECTIONS: [(&str, &str, &str); 4] = [
@@ -48,6 +51,7 @@ impl Appliance {
         std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
         let env = environment(&dir.join("env"))?;
         let appliance = Self { env, dir, supervisor };
+        appliance.raise_limits()?;
         appliance.add_connections()?;
         Ok(appliance)
     }
@@ -70,6 +74,33 @@ impl Appliance {
         let socket =
             access.lines().find_map(|line| line.strip_prefix("upstream = \"unix:")?.strip_suffix('"'));
         Ok(socket.context("the demo's access file names no Unix socket")?.into())
+    }
+
+    /// One identity opens all sessions of a measurement.
+    fn raise_limits(&self) -> Result<()> {
+        let mut config = fs::File::options().append(true).open(self.dir.join("weir.toml"))?;
+        writeln!(config, "\n[limits]\nconnections_per_identity = 5000")?;
+        let former = descendants(self.supervisor(), "weir-dataplane");
+        for pid in &former {
+            Command::new("kill").args(["-TERM", &pid.to_string()]).status()?;
+        }
+        let token = fs::read_to_string(self.var("WEIR_TOKEN_PRIVILEGED")?)?;
+        let start = Instant::now();
+        loop {
+            let now = descendants(self.supervisor(), "weir-dataplane");
+            let served = !now.is_empty() && now.iter().all(|pid| !former.contains(pid)) && {
+                let mut psql = Command::new("psql");
+                psql.args(["-XAtqc", "SELECT 1"]).envs(&self.env).env("PGPASSWORD", token.trim());
+                psql.env("PGHOST", self.var("WEIR_PG_HOST")?).env("PGPORT", self.var("WEIR_PG_PORT")?);
+                psql.env("PGDATABASE", self.var("WEIR_PG_DATABASE")?).env("PGUSER", "privileged");
+                psql.env("PGSSLMODE", "require").output()?.status.success()
+            };
+            if served {
+                return Ok(());
+            }
+            ensure!(start.elapsed() < Duration::from_secs(60), "the data plane did not come back");
+            std::thread::park_timeout(Duration::from_millis(200));
+        }
     }
 
     /// The scratch database at each level of work.
