@@ -4,6 +4,7 @@ use std::hint::black_box;
 
 use criterion::{Throughput, criterion_group, criterion_main};
 use weir_benches::Criterion;
+use weir_benches::messages::Form;
 use weir_benches::rows::{Density, rows};
 use weir_benches::rules::{COLUMNS, COMMANDS, PII};
 use weir_benches::session::Session;
@@ -21,7 +22,7 @@ fn point_query(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("postgres/point query, prepared");
     for (name, masks) in MASKS {
         let mut session = session(masks);
-        let exchange = session.rehearse(&rows(1, Density::Sparse));
+        let exchange = session.rehearse(&rows(1, Density::Sparse), Form::Text);
         let expected = session.repeat(&exchange);
         group.bench_function(name, |bench| {
             bench.iter(|| session.repeat(black_box(&exchange)));
@@ -32,26 +33,29 @@ fn point_query(criterion: &mut Criterion) {
 }
 
 fn bulk(criterion: &mut Criterion) {
-    const ANSWER_BYTES: usize = 1 << 20;
-    let mut group = criterion.benchmark_group("postgres/rows in pieces of 64 KiB");
-    for (name, masks) in MASKS {
-        for density in Density::ALL {
-            // Only what looks at values sees a difference.
-            if masks != Some(PII) && density == Density::Dense {
-                continue;
-            }
-            let mut session = session(masks);
-            let exchange = session.rehearse(&rows(ANSWER_BYTES, density));
-            let sent = session.repeat(&exchange);
-            assert_eq!(sent.rewritten > 0, masks.is_some());
-            group.throughput(Throughput::BytesDecimal(exchange.answer_bytes()));
-            let name =
-                if masks == Some(PII) { format!("{name}, {}", density.word()) } else { name.to_owned() };
-            group.bench_function(name, |bench| {
-                bench.iter(|| session.repeat(black_box(&exchange)));
-            });
+    // Only what looks at values sees a difference between rows.
+    for (name, masks) in [("no masks", None), ("column masks", Some(COLUMNS))] {
+        rows_of(criterion, name, masks, Form::Text, Density::Sparse);
+    }
+    for density in Density::ALL {
+        for form in Form::ALL {
+            let name = format!("ten patterns, {}, {}", form.word(), density.word());
+            rows_of(criterion, &name, Some(PII), form, density);
         }
     }
+}
+
+fn rows_of(criterion: &mut Criterion, name: &str, masks: Option<&str>, form: Form, density: Density) {
+    const ANSWER_BYTES: usize = 1 << 20;
+    let mut session = session(masks);
+    let exchange = session.rehearse(&rows(ANSWER_BYTES, density), form);
+    let sent = session.repeat(&exchange);
+    assert_eq!(sent.rewritten > 0, masks.is_some() && density != Density::Clean);
+    let mut group = criterion.benchmark_group("postgres/rows in pieces of 64 KiB");
+    group.throughput(Throughput::BytesDecimal(exchange.answer_bytes()));
+    group.bench_function(name, |bench| {
+        bench.iter(|| session.repeat(black_box(&exchange)));
+    });
     group.finish();
 }
 

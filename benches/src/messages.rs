@@ -18,15 +18,60 @@ pub fn prepare(text: &str) -> Vec<u8> {
     [parse, message(b'D', b"Ss\0"), message(b'S', b"")].concat()
 }
 
-/// Bind with one 4-byte value, Execute, Sync.
-pub fn run_prepared() -> Vec<u8> {
-    let bind = message(b'B', b"\0s\0\0\x01\0\x01\0\x01\0\0\0\x04\0\0\0\x2a\0\x01\0\0");
-    [bind, message(b'E', b"\0\0\0\0\0"), message(b'S', b"")].concat()
+/// How rows are asked for and sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// DataRow, every value in binary.
+    Binary,
+    /// COPY, in its text format.
+    Copy,
+    /// DataRow, every value as text.
+    Text,
 }
 
-pub fn data_row(row: &Row) -> Vec<u8> {
+impl Form {
+    pub const ALL: [Self; 3] = [Self::Text, Self::Copy, Self::Binary];
+
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Binary => "binary rows",
+            Self::Copy => "COPY text",
+            Self::Text => "text rows",
+        }
+    }
+
+    /// What a client sends for rows of this form.
+    pub fn asked(self) -> Vec<u8> {
+        match self {
+            Self::Binary => run_prepared(1),
+            Self::Copy => message(b'Q', b"COPY orders TO STDOUT\0"),
+            Self::Text => run_prepared(0),
+        }
+    }
+
+    fn row(self, row: &Row) -> Vec<u8> {
+        match self {
+            Self::Binary => data_row(row, true),
+            Self::Copy => message(b'd', &[&row.join(&b'\t')[..], b"\n"].concat()),
+            Self::Text => data_row(row, false),
+        }
+    }
+}
+
+/// Bind with one 4-byte value and the format of all columns, Execute, Sync.
+fn run_prepared(format: u8) -> Vec<u8> {
+    let mut bind = b"\0s\0\0\x01\0\x01\0\x01\0\0\0\x04\0\0\0\x2a\0\x01\0".to_vec();
+    bind.push(format);
+    [message(b'B', &bind), message(b'E', b"\0\0\0\0\0"), message(b'S', b"")].concat()
+}
+
+fn data_row(row: &Row, binary: bool) -> Vec<u8> {
+    const BIGINT: u32 = 20;
     let mut body = i16::try_from(row.len()).unwrap().to_be_bytes().to_vec();
-    for cell in row {
+    for (cell, (_, kind)) in row.iter().zip(COLUMNS) {
+        let number = (binary && kind == BIGINT).then(|| std::str::from_utf8(cell).unwrap().parse::<i64>());
+        let number = number.map(|number| number.unwrap().to_be_bytes());
+        let cell = number.as_ref().map_or(cell.as_slice(), |number| number);
         body.extend_from_slice(&i32::try_from(cell.len()).unwrap().to_be_bytes());
         body.extend_from_slice(cell);
     }
@@ -54,8 +99,8 @@ pub fn split(mut bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// What an upstream says to `bytes`; every Execute yields `rows`.
-pub fn answer(bytes: &[u8], rows: &[Row]) -> Vec<u8> {
+/// What an upstream says to `bytes`; every Execute and every COPY yields `rows` in this form.
+pub fn answer(bytes: &[u8], rows: &[Row], form: Form) -> Vec<u8> {
     let mut out = Vec::new();
     for asked in split(bytes) {
         match asked[0] {
@@ -68,11 +113,19 @@ pub fn answer(bytes: &[u8], rows: &[Row]) -> Vec<u8> {
                 out.extend(row_description());
             }
             b'E' => {
-                rows.iter().for_each(|row| out.extend(data_row(row)));
+                rows.iter().for_each(|row| out.extend(form.row(row)));
                 out.extend(message(b'C', format!("SELECT {}\0", rows.len()).as_bytes()));
             }
             b'H' => {}
             b'P' => out.extend(message(b'1', b"")),
+            b'Q' => {
+                let columns = u8::try_from(COLUMNS.len()).unwrap();
+                out.extend(message(b'H', &[&[0, 0, columns][..], &[0; 2 * COLUMNS.len()]].concat()));
+                rows.iter().for_each(|row| out.extend(form.row(row)));
+                out.extend(message(b'c', b""));
+                out.extend(message(b'C', format!("COPY {}\0", rows.len()).as_bytes()));
+                out.extend(message(b'Z', b"I"));
+            }
             b'S' => out.extend(message(b'Z', b"I")),
             tag => panic!("the machine sent a message {:?}", char::from(tag)),
         }

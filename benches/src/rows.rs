@@ -18,6 +18,8 @@ pub const COLUMNS: [(&str, u32); 8] = [
 /// How many rows hold an SSN, an e-mail address and a card number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Density {
+    /// None.
+    Clean,
     /// Every row.
     Dense,
     /// One row in a hundred.
@@ -25,10 +27,11 @@ pub enum Density {
 }
 
 impl Density {
-    pub const ALL: [Self; 2] = [Self::Sparse, Self::Dense];
+    pub const ALL: [Self; 3] = [Self::Clean, Self::Sparse, Self::Dense];
 
     pub const fn word(self) -> &'static str {
         match self {
+            Self::Clean => "clean",
             Self::Dense => "dense",
             Self::Sparse => "sparse",
         }
@@ -55,7 +58,11 @@ pub fn rows(bytes: usize, density: Density) -> Vec<Row> {
     let mut rows = Vec::new();
     let mut total = 0;
     while total < bytes {
-        let personal = density == Density::Dense || rows.len() % 100 == 50;
+        let personal = match density {
+            Density::Clean => false,
+            Density::Dense => true,
+            Density::Sparse => rows.len() % 100 == 50,
+        };
         let row = row(&mut dice, rows.len(), personal);
         total += text_len(&row);
         rows.push(row);
@@ -156,10 +163,10 @@ mod tests {
     #[test]
     fn three_values_are_found_in_each_personal_row_and_none_elsewhere() {
         let plan = crate::rules::pii();
-        for (density, each) in [(Density::Sparse, 100), (Density::Dense, 1)] {
+        for (density, personal) in [(Density::Clean, 0), (Density::Sparse, 4), (Density::Dense, 400)] {
             let rows = &rows(64 << 10, density)[..400];
             let found = Finder::default().find(&plan, &lines(rows)).unwrap().len();
-            assert_eq!(found, 3 * 400 / each, "{density:?}");
+            assert_eq!(found, 3 * personal, "{density:?}");
         }
     }
 }

@@ -10,7 +10,7 @@ use weir_postgres::{Limits, PostgresMachine};
 use weir_sql::Cache;
 use weir_wire::{Action, Admission, Machine as _, Outbox, Side, Step, UpstreamLogin, UpstreamSecret};
 
-use crate::messages::{self, message};
+use crate::messages::{self, Form, message};
 use crate::rows::Row;
 use crate::rules::{self, NOW};
 
@@ -66,15 +66,15 @@ impl Session {
         let welcome = [message(b'R', &[0; 4]), message(b'K', &[0, 0, 0, 9, 0, 0, 0, 8]), message(b'Z', b"I")];
         session.feed(Side::Upstream, &welcome.concat());
         session.upstream.clear();
-        session.converse(&messages::prepare(text), &[]);
+        session.converse(&messages::prepare(text), &[], Form::Text);
         session
     }
 
-    /// Runs the prepared statement once against an upstream that answers with `rows`, and keeps what was said.
-    pub fn rehearse(&mut self, rows: &[Row]) -> Exchange {
+    /// Runs the prepared statement or a COPY once against an upstream that answers with `rows`, and keeps what was said.
+    pub fn rehearse(&mut self, rows: &[Row], form: Form) -> Exchange {
         const PIECE_BYTES: usize = 64 << 10;
-        let asked = messages::run_prepared();
-        let answer = self.converse(&asked, rows);
+        let asked = form.asked();
+        let answer = self.converse(&asked, rows, form);
         let mut pieces = vec![Vec::new()];
         for message in messages::split(&answer) {
             if pieces.last().is_some_and(|piece| piece.len() + message.len() > PIECE_BYTES) {
@@ -98,11 +98,11 @@ impl Session {
     }
 
     /// The client says `asked`, the upstream answers all that reaches it, until both are silent.
-    fn converse(&mut self, asked: &[u8], rows: &[Row]) -> Vec<u8> {
+    fn converse(&mut self, asked: &[u8], rows: &[Row], form: Form) -> Vec<u8> {
         let mut answered = Vec::new();
         self.feed(Side::Client, asked);
         while !self.upstream.is_empty() {
-            let answer = messages::answer(&std::mem::take(&mut self.upstream), rows);
+            let answer = messages::answer(&std::mem::take(&mut self.upstream), rows, form);
             self.feed(Side::Upstream, &answer);
             self.feed(Side::Client, b"");
             answered.extend(answer);
@@ -175,6 +175,7 @@ impl Session {
 #[cfg(test)]
 mod tests {
     use super::Session;
+    use crate::messages::Form;
     use crate::rows::{Density, rows};
     use crate::rules::{COLUMNS, COMMANDS, PII};
     use crate::statements::PREPARED;
@@ -185,11 +186,13 @@ mod tests {
         for (masks, rewrites) in [(None, false), (Some(COLUMNS), true), (Some(PII), true)] {
             let sources: Vec<_> = [Some(COMMANDS), masks].into_iter().flatten().collect();
             let mut session = Session::open(&sources, PREPARED);
-            let exchange = session.rehearse(&rows);
-            let first = session.repeat(&exchange);
-            assert_eq!(first, session.repeat(&exchange));
-            assert_eq!(first.rewritten > 0, rewrites);
-            assert!(first.bytes > 64 << 10, "{first:?}");
+            for form in Form::ALL {
+                let exchange = session.rehearse(&rows, form);
+                let first = session.repeat(&exchange);
+                assert_eq!(first, session.repeat(&exchange));
+                assert_eq!(first.rewritten > 0, rewrites);
+                assert!(first.bytes > 64 << 10, "{first:?}");
+            }
         }
     }
 }

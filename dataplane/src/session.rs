@@ -12,6 +12,7 @@
 //!
 //! A machine's errors are a closed list of texts without data of either peer; `Denial` is the other source.
 
+mod answers;
 mod desk;
 mod ending;
 mod entry;
@@ -191,6 +192,7 @@ impl<M: Machine + 'static> Session<M> {
         }
         self.write(Side::Upstream, context)?;
         self.write(Side::Client, context)?;
+        self.desk.settle(&self.worker, self.now)?;
         if self.closing.is_some() {
             return Ok(false);
         }

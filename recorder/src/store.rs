@@ -160,7 +160,7 @@ impl Store {
             let intents = self.builder().map(|builder| builder.intents(session)).unwrap_or_default();
             for (ordinal, lane) in intents {
                 let json = br#"{"outcome":"unknown"}"#.as_slice();
-                let body = Body::Outcome(weir_segment::Outcome { json: json.into() });
+                let body = Body::Outcome(weir_segment::Outcome { json: json.into(), ..Default::default() });
                 self.append_own(&session_event(session, ordinal, lane, body))?;
             }
             let close =

@@ -88,7 +88,12 @@ fn content(object: &mut Map<String, Value>, body: &Body<'_>) {
             put_bytes(object, "bytes", &upload.bytes);
         }
         Body::MaskLedger(ledger) => put("ledger", parsed(&ledger.json)),
-        Body::Outcome(outcome) => put("outcome", parsed(&outcome.json)),
+        Body::Outcome(outcome) => {
+            put("outcome", parsed(&outcome.json));
+            if !outcome.answer.is_empty() {
+                put_bytes(object, "bytes", &outcome.answer);
+            }
+        }
         Body::Mint(mint) => {
             put("credential", json!(mint.credential));
             put("id", json!(mint.id));

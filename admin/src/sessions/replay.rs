@@ -73,7 +73,7 @@ impl Replay {
             Body::Mint(mint) => {
                 say!("{at}  -- credential {} {}", mint.credential, table::plain(&mint.id))
             }
-            Body::Outcome(_) => {}
+            Body::Outcome(outcome) => self.response(&outcome.answer),
         }
     }
 

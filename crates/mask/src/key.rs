@@ -2,44 +2,69 @@
 
 use std::fmt;
 
-use ring::hmac;
-use zeroize::{Zeroize, ZeroizeOnDrop};
+use hmac::digest::block_api::EagerHash;
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::Sha256;
+use zeroize::{ZeroizeOnDrop, Zeroizing};
 
-/// 256 secret bits and their version. Never printed; wiped when dropped.
+/// What 256 secret bits make of values, and their version. Never printed; wiped when dropped.
 ///
 /// A new version breaks joins with data tokenised under the old one, on purpose.
-#[derive(Zeroize, ZeroizeOnDrop)]
 pub struct MaskKey {
-    #[zeroize(skip)]
     version: u32,
-    secret: [u8; 32],
+    hash: Purpose,
+    token: Purpose,
+}
+
+/// HMAC-SHA256 over `purpose ‖ 0 ‖ value`, up to the value: one key serves several methods without their outputs being
+/// related. It is kept, since beginning anew costs as much as all else of a value; ring's could not be wiped.
+struct Purpose(Hmac<Sha256>);
+
+impl Purpose {
+    fn new(secret: &[u8; 32], name: &str) -> Self {
+        let mut block = Zeroizing::new([0; 64]);
+        // A key shorter than a block counts as one that is filled up with zeros.
+        block.iter_mut().zip(secret).for_each(|(to, from)| *to = *from);
+        let mut context = Hmac::new((&*block).into());
+        context.update(name.as_bytes());
+        context.update(&[0]);
+        Self(context)
+    }
+
+    fn digest(&self, value: &[u8]) -> [u8; 32] {
+        let mut context = self.0.clone();
+        context.update(value);
+        context.finalize().into_bytes().into()
+    }
 }
 
 impl MaskKey {
-    pub const fn new(version: u32, secret: [u8; 32]) -> Self {
-        Self { version, secret }
+    pub fn new(version: u32, secret: [u8; 32]) -> Self {
+        let secret = Zeroizing::new(secret);
+        Self { version, hash: Purpose::new(&secret, "hash"), token: Purpose::new(&secret, "token") }
     }
 
     pub const fn version(&self) -> u32 {
         self.version
     }
 
-    /// HMAC-SHA256 over `purpose ‖ 0 ‖ value`: one key serves several methods without their outputs being related.
-    ///
-    /// The MAC's key schedule is derived on each call, because ring's could not be wiped if it were kept.
-    pub(crate) fn digest(&self, purpose: &str, value: &[u8]) -> [u8; 32] {
-        let mut context = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, &self.secret));
-        context.update(purpose.as_bytes());
-        context.update(&[0]);
-        context.update(value);
-        let tag = context.sign();
-        let mut digest = [0; 32];
-        for (to, from) in digest.iter_mut().zip(tag.as_ref()) {
-            *to = *from;
-        }
-        digest
+    pub(crate) fn hash(&self, value: &[u8]) -> [u8; 32] {
+        self.hash.digest(value)
+    }
+
+    pub(crate) fn token(&self, value: &[u8]) -> [u8; 32] {
+        self.token.digest(value)
     }
 }
+
+/// A context is two states of the hash and a block for it, all of which wipe themselves.
+impl ZeroizeOnDrop for MaskKey {}
+
+const _: () = {
+    const fn wipes_itself<T: ZeroizeOnDrop>() {}
+    wipes_itself::<Sha256>();
+    wipes_itself::<<Sha256 as EagerHash>::Core>();
+};
 
 impl fmt::Debug for MaskKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -60,8 +85,22 @@ mod tests {
     #[test]
     fn purposes_and_values_are_kept_apart() {
         let key = MaskKey::new(1, [1; 32]);
-        assert_ne!(key.digest("hash", b"x"), key.digest("token", b"x"));
-        assert_ne!(key.digest("hash", b"x"), MaskKey::new(1, [2; 32]).digest("hash", b"x"));
-        assert_eq!(key.digest("hash", b"x"), key.digest("hash", b"x"));
+        assert_ne!(key.hash(b"x"), key.token(b"x"));
+        assert_ne!(key.hash(b"x"), MaskKey::new(1, [2; 32]).hash(b"x"));
+        assert_eq!(key.hash(b"x"), key.hash(b"x"));
+    }
+
+    /// Another result would break joins with what was masked before.
+    #[test]
+    fn digests_are_those_of_another_hmac() {
+        use ring::hmac::{HMAC_SHA256, Key, sign};
+        let secret = std::array::from_fn(|at| u8::try_from(at * 7 % 256).unwrap());
+        let (key, other) = (MaskKey::new(1, secret), Key::new(HMAC_SHA256, &secret));
+        for length in 0..200 {
+            let value: Vec<u8> = (0..length).map(|at| u8::try_from(at * 31 % 251).unwrap()).collect();
+            let expected = |purpose: &[u8]| sign(&other, &[purpose, &value].concat()).as_ref().to_vec();
+            assert_eq!(key.hash(&value)[..], expected(b"hash\0"), "{length}");
+            assert_eq!(key.token(&value)[..], expected(b"token\0"), "{length}");
+        }
     }
 }

@@ -19,7 +19,7 @@ mod rewrite;
 mod stream;
 mod validators;
 
-pub use cells::Cells;
+pub use cells::{Cells, Gather};
 pub use columns::{ColumnPlan, Origin, OutputColumn};
 pub use error::Error;
 pub use finder::Finder;

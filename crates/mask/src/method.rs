@@ -19,10 +19,10 @@ pub enum Replacement {
 pub fn replace(method: &MaskMethod, key: &MaskKey, value: &[u8], out: &mut BytesMut) -> Replacement {
     match method {
         MaskMethod::Fixed(text) => out.extend_from_slice(text.as_bytes()),
-        MaskMethod::Hash => write_hash(&key.digest("hash", value), out),
+        MaskMethod::Hash => write_hash(&key.hash(value), out),
         MaskMethod::Null => return Replacement::Null,
         MaskMethod::Partial { keep_last } => write_partial(value, usize::from(*keep_last), out),
-        MaskMethod::Token => write_token(&key.digest("token", value), out),
+        MaskMethod::Token => write_token(&key.token(value), out),
     }
     Replacement::Written
 }

@@ -37,23 +37,39 @@ struct Findings {
     permitted: bool,
 }
 
+impl Scratch {
+    /// Whether any pattern was seen in the text that was scanned last.
+    pub(crate) const fn any_hit(&self) -> bool {
+        !self.hits.is_empty()
+    }
+}
+
 impl Evaluation<'_> {
-    /// What the facts lead to for this class.
+    /// Looks for the patterns that rules of this class speak of.
     ///
     /// # Errors
     /// The text could not be scanned now: refused, but not to be remembered.
-    pub(crate) fn outcome(
+    pub(crate) fn scan(
         &self,
         request: &Request<'_>,
         scratch: &mut Scratch,
         observe: &mut impl Observe,
-    ) -> Result<Outcome, Denial> {
-        if !self.class.any {
-            return Ok(Outcome::Allow(Rc::clone(&self.class.obligations)));
-        }
-        if let Err(error) = self.scan(request, scratch) {
+    ) -> Result<(), Denial> {
+        self.scan_request(request, scratch).map_err(|error| {
             observe.note(|| error.to_string());
-            return Err(not_scanned());
+            not_scanned()
+        })
+    }
+
+    /// What facts and patterns lead to for this class. The text was scanned.
+    pub(crate) fn outcome(
+        &self,
+        request: &Request<'_>,
+        scratch: &Scratch,
+        observe: &mut impl Observe,
+    ) -> Outcome {
+        if !self.class.any {
+            return Outcome::Allow(Rc::clone(&self.class.obligations));
         }
         let mut findings = Findings::default();
         for (index, rule) in self.rules() {
@@ -64,7 +80,7 @@ impl Evaluation<'_> {
             }
         }
         self.built_in(request, &scratch.hits, &mut findings, observe);
-        Ok(self.conclude(findings))
+        self.conclude(findings)
     }
 
     fn rules(&self) -> impl Iterator<Item = (usize, &Rule)> {
@@ -172,7 +188,7 @@ impl Evaluation<'_> {
         }
     }
 
-    fn scan(&self, request: &Request<'_>, scratch: &mut Scratch) -> Result<(), ScanError> {
+    fn scan_request(&self, request: &Request<'_>, scratch: &mut Scratch) -> Result<(), ScanError> {
         scratch.hits.clear();
         match request {
             Request::Sql(Sql { facts, .. }) if self.class.scans_sql => {

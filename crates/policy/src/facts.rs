@@ -2,18 +2,23 @@
 //!
 //! Facts describe the text alone, never a session, so that one copy serves every caller of a core.
 
+use std::rc::Rc;
+
 /// Everything rules may ask about one SQL text (one `Query` or `Parse` message).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
-    /// Unique within a core for as long as it runs; what decision caches key by. Never reused.
+    /// Unique within a core for as long as it runs; what decision caches key by. Never reused. 0: nobody will ask for it.
     pub id: u64,
+    /// Texts of one core with the same shape, other than 0, have the same facts but for `id` and `normalised`: they
+    /// differ in literals that no fact speaks of. Never reused.
+    pub shape: u64,
     /// One line, comments gone, white space single, keywords and unquoted names lower case, literals kept:
     /// what pattern rules scan.
     pub normalised: String,
     /// One shape for all literal values: `normalised` with every literal as `?`.
     pub fingerprint: u64,
     /// In the order they run. Empty for an empty text.
-    pub statements: Vec<StatementFacts>,
+    pub statements: Rc<[StatementFacts]>,
     /// Set where the text could not be understood in full; such a text is never allowed where any rule applies.
     pub opaque: Option<Opaque>,
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::bundle::{Bundle, LoadScanner, TrustedKey};
-use crate::cache::{Outcome, Verdicts};
+use crate::cache::{About, Outcome, Verdicts};
 use crate::class::{Class, Classes};
 use crate::evaluate::{Evaluation, Scratch};
 use crate::trace::{Observe, RuleTrace, Silent, Teller, Trace};
@@ -85,8 +85,13 @@ impl Policy {
         let verdict = if now >= caller.identity.expires {
             Verdict::Deny(self.expired.clone())
         } else {
-            match self.evaluate(&class, request, &mut teller) {
-                Ok(outcome) => self.conclude(&outcome, caller, request, now),
+            let evaluation = Evaluation { bundle: &self.bundle, class: &class };
+            let mut scratch = self.scratch.borrow_mut();
+            match evaluation.scan(request, &mut scratch, &mut teller) {
+                Ok(()) => {
+                    let outcome = evaluation.outcome(request, &scratch, &mut teller);
+                    self.conclude(&outcome, caller, request, now)
+                }
                 Err(denial) => Verdict::Deny(denial),
             }
         };
@@ -109,14 +114,29 @@ impl Policy {
         (verdict, trace)
     }
 
-    fn evaluate(
-        &self,
-        class: &Class,
-        request: &Request<'_>,
-        observe: &mut impl Observe,
-    ) -> Result<Outcome, Denial> {
+    /// What the rules lead to, from the cache where no literal of the text has a say in it.
+    ///
+    /// # Errors
+    /// The text could not be scanned now: refused, but not to be remembered.
+    fn evaluate(&self, index: Option<u32>, class: &Class, request: &Request<'_>) -> Result<Outcome, Denial> {
+        let evaluation = Evaluation { bundle: &self.bundle, class };
         let mut scratch = self.scratch.borrow_mut();
-        Evaluation { bundle: &self.bundle, class }.outcome(request, &mut scratch, observe)
+        evaluation.scan(request, &mut scratch, &mut Silent)?;
+        let (Request::Sql(sql), Some(index)) = (request, index) else {
+            return Ok(evaluation.outcome(request, &scratch, &mut Silent));
+        };
+        let shape = About::Shape(if scratch.any_hit() { 0 } else { sql.facts.shape });
+        let mut verdicts = self.verdicts.borrow_mut();
+        let outcome = match verdicts.get(shape, index) {
+            Some(outcome) => outcome.clone(),
+            None => {
+                let outcome = evaluation.outcome(request, &scratch, &mut Silent);
+                verdicts.put(shape, index, outcome.clone());
+                outcome
+            }
+        };
+        verdicts.put(About::Text(sql.facts.id), index, outcome.clone());
+        Ok(outcome)
     }
 
     fn conclude(&self, outcome: &Outcome, caller: &Caller, request: &Request<'_>, now: Timestamp) -> Verdict {
@@ -163,7 +183,7 @@ impl Policy {
     ) -> Option<Verdict> {
         let Request::Sql(sql) = request else { return None };
         let verdicts = self.verdicts.borrow();
-        let outcome = verdicts.get(sql.facts.id, class?)?;
+        let outcome = verdicts.get(About::Text(sql.facts.id), class?)?;
         Some(self.conclude(outcome, caller, request, now))
     }
 }
@@ -177,15 +197,10 @@ impl Decide for Policy {
             return verdict;
         }
         let (index, class) = self.class(caller);
-        let outcome = match self.evaluate(&class, request, &mut Silent) {
-            Ok(outcome) => outcome,
-            Err(denial) => return Verdict::Deny(denial),
-        };
-        let verdict = self.conclude(&outcome, caller, request, now);
-        if let (Request::Sql(sql), Some(index)) = (request, index) {
-            self.verdicts.borrow_mut().put(sql.facts.id, index, outcome);
+        match self.evaluate(index, &class, request) {
+            Ok(outcome) => self.conclude(&outcome, caller, request, now),
+            Err(denial) => Verdict::Deny(denial),
         }
-        verdict
     }
 }
 

@@ -111,7 +111,7 @@ impl<'a> Request<'a> {
     /// Kinds of its statements, for logs and lists. Empty for what is not SQL.
     pub fn kinds(&self) -> impl Iterator<Item = Kind> + use<'a> {
         let statements = match self {
-            Self::Sql(sql) => sql.facts.statements.as_slice(),
+            Self::Sql(sql) => &*sql.facts.statements,
             Self::Connect(_) | Self::Http(_) => &[],
         };
         statements.iter().map(|statement| statement.kind)

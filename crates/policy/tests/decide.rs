@@ -304,6 +304,52 @@ fn a_failed_scan_denies_and_is_not_remembered() {
     assert!(is_allowed(&decide(&policy, &caller, sql(&facts, b"SELECT 1"))));
 }
 
+/// Sees pattern 0 wherever a text has `secret` in it.
+#[derive(Debug)]
+struct Seeks;
+
+impl Scanner for Seeks {
+    fn scan(&self, text: &[u8], on_end: &mut dyn FnMut(PatternIndex, usize)) -> Result<(), ScanError> {
+        if text.windows(6).any(|part| part == b"secret") {
+            on_end(PatternIndex(0), text.len());
+        }
+        Ok(())
+    }
+
+    fn start(&self, _: PatternIndex, _: &[u8], _: usize) -> Option<usize> {
+        None
+    }
+
+    fn max_width(&self, _: PatternIndex) -> Option<usize> {
+        None
+    }
+}
+
+#[test]
+fn a_verdict_serves_all_texts_of_a_shape_but_those_with_a_pattern_in_their_literals() {
+    let pattern = table::Pattern { text: "secret".into(), ..table::Pattern::default() };
+    let mut seeking = rule("seek", table::Action::Block, &[]);
+    seeking.sql.as_mut().unwrap().patterns = vec!["secret".into()];
+    let tables = table::Tables { command_patterns: vec![pattern], ..tables(vec![seeking]) };
+    let policy =
+        Policy::new(Bundle::from_tables(About::default(), &tables, Some(Arc::new(Seeks)), None).unwrap());
+    let caller = caller();
+    let texts = [
+        (5, "a"),
+        (0, "a secret"),
+        (0, "b"),
+        (6, "another secret"),
+        (0, "c"),
+        (5, "a"),
+        (6, "another secret"),
+    ];
+    for (id, text) in texts {
+        let facts = Facts { shape: 5, normalised: text.into(), ..facts(id, &[Kind::Select]) };
+        let verdict = decide(&policy, &caller, sql(&facts, text.as_bytes()));
+        assert_eq!(is_allowed(&verdict), !text.contains("secret"), "{text}");
+    }
+}
+
 #[test]
 fn masks_come_with_the_permit_strictest_first() {
     let mask = |id: &str, method| table::Mask {

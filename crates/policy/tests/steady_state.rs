@@ -62,7 +62,7 @@ fn a_repeated_verdict_allocates_nothing() {
     let caller = Caller::new(Arc::new(identity), target, None, RecordLevel::Fast);
     for (id, kind) in [(1, Kind::Select), (2, Kind::Drop), (3, Kind::Delete), (4, Kind::Insert)] {
         let statement = StatementFacts { kind, ..StatementFacts::default() };
-        let facts = Facts { id, statements: vec![statement], ..Facts::default() };
+        let facts = Facts { id, statements: [statement].into(), ..Facts::default() };
         let request = Request::Sql(Sql {
             text: b"text",
             facts: &facts,

@@ -3,10 +3,20 @@
 //! The server sends one row a CopyData message; a message that is not exactly one row is not understood.
 
 use bytes::{BufMut, BytesMut};
+use memchr::{memchr, memchr2, memchr3};
 
 use crate::copy_shape::TextFormat;
 
-/// Calls `each(raw, value)` for every field of `row`: its bytes as they stand, and its value (`None`: NULL).
+/// One field as it stands in a row.
+struct Field<'a> {
+    /// Its length in the row.
+    len: usize,
+    quoted: bool,
+    value: &'a [u8],
+}
+
+/// Calls `each(raw, value)` for every field of `row`: its bytes as they stand, and its value (`None`: NULL), which is
+/// part of `row` where no escape is in it.
 /// False where the row is not well formed; what was seen until then must not be used.
 pub(crate) fn fields(
     format: &TextFormat,
@@ -16,17 +26,33 @@ pub(crate) fn fields(
 ) -> bool {
     let Some(row) = row.strip_suffix(b"\n") else { return false };
     let row = if format.csv { row.strip_suffix(b"\r").unwrap_or(row) } else { row };
+    if format.csv || memchr2(b'\\', b'\n', row).is_some() {
+        return any_fields(format, row, scratch, each);
+    }
+    let mut from = 0;
+    Positions::new(format.delimiter, row).all(|end| {
+        let raw = row.get(from..end).unwrap_or_default();
+        from = end + 1;
+        each(raw, (raw != format.null).then_some(raw))
+    })
+}
+
+/// As [`fields`], of a row that may have escapes.
+fn any_fields(
+    format: &TextFormat,
+    row: &[u8],
+    scratch: &mut Vec<u8>,
+    mut each: impl FnMut(&[u8], Option<&[u8]>) -> bool,
+) -> bool {
     let mut rest = row;
     loop {
         scratch.clear();
-        let Some((len, quoted)) =
-            (if format.csv { csv_field(format, rest, scratch) } else { text_field(format, rest, scratch) })
-        else {
-            return false;
-        };
+        let field =
+            if format.csv { csv_field(format, rest, scratch) } else { text_field(format, rest, scratch) };
+        let Some(Field { len, quoted, value }) = field else { return false };
         let (raw, behind) = rest.split_at_checked(len).unwrap_or_default();
         let null = !quoted && raw == format.null;
-        if !each(raw, (!null).then_some(scratch)) {
+        if !each(raw, (!null).then_some(value)) {
             return false;
         }
         match behind.split_first() {
@@ -36,9 +62,93 @@ pub(crate) fn fields(
     }
 }
 
-/// The length of the field at the front of `rest`; its value goes to `value`. Nothing in text format is quoted.
-fn text_field(format: &TextFormat, rest: &[u8], value: &mut Vec<u8>) -> Option<(usize, bool)> {
-    let mut at = 0;
+/// Where a byte stands in a text, and the text's end. Many bytes at a time: fields are short, so that a search begun
+/// anew for each costs more than what is between them.
+struct Positions<'a> {
+    needle: u8,
+    /// What is not looked at yet; `None`: the end was seen.
+    rest: Option<&'a [u8]>,
+    /// Where the present block begins, and a bit for each byte in it that is one and was not given yet.
+    begin: usize,
+    found: u64,
+}
+
+const BLOCK: usize = 64;
+
+impl<'a> Positions<'a> {
+    fn new(needle: u8, text: &'a [u8]) -> Self {
+        let mut positions = Self { needle, rest: Some(text), begin: 0, found: 0 };
+        positions.look();
+        positions
+    }
+
+    /// Looks at the next block; false where there is none.
+    fn look(&mut self) -> bool {
+        let Some(rest) = self.rest else { return false };
+        match rest.split_first_chunk::<BLOCK>() {
+            Some((block, rest)) => {
+                self.found = self.equal(block);
+                self.rest = Some(rest);
+            }
+            None => {
+                // The end is the first byte that is filled up.
+                let mut block = [self.needle; BLOCK];
+                block.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+                self.found = self.equal(&block) & (u64::MAX >> (BLOCK - 1 - rest.len()));
+                self.rest = None;
+            }
+        }
+        true
+    }
+
+    /// A bit for each byte that is the one.
+    fn equal(&self, block: &[u8; BLOCK]) -> u64 {
+        const LOW: u64 = u64::from_ne_bytes([0x7f; 8]);
+        let needles = u64::from_ne_bytes([self.needle; 8]);
+        block.as_chunks().0.iter().rev().fold(0, |bits, word| {
+            // Zero where the byte is one; no sum carries over into the next byte.
+            let other = u64::from_le_bytes(*word) ^ needles;
+            let found = !(((other & LOW) + LOW) | other | LOW);
+            // The topmost bit of each byte, gathered in the topmost byte of the product.
+            bits << 8 | (found >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56
+        })
+    }
+}
+
+impl Iterator for Positions<'_> {
+    type Item = usize;
+
+    #[inline]
+    fn next(&mut self) -> Option<usize> {
+        while self.found == 0 {
+            self.begin += BLOCK;
+            if !self.look() {
+                return None;
+            }
+        }
+        let at = self.begin + self.found.trailing_zeros() as usize;
+        self.found &= self.found - 1;
+        Some(at)
+    }
+}
+
+/// The field at the front of `rest`; `scratch` is empty. Nothing in text format is quoted.
+fn text_field<'a>(format: &TextFormat, rest: &'a [u8], scratch: &'a mut Vec<u8>) -> Option<Field<'a>> {
+    let plain = memchr3(b'\\', b'\n', format.delimiter, rest).unwrap_or(rest.len());
+    let before = rest.get(..plain)?;
+    match rest.get(plain) {
+        Some(b'\\') => {
+            scratch.extend_from_slice(before);
+            let len = escaped_text(format, rest, plain, scratch)?;
+            Some(Field { len, quoted: false, value: scratch })
+        }
+        Some(b'\n') => None,
+        Some(_) | None => Some(Field { len: plain, quoted: false, value: before }),
+    }
+}
+
+/// The length of the field at the front of `rest`, whose value from `at` on is appended.
+fn escaped_text(format: &TextFormat, rest: &[u8], mut at: usize, value: &mut Vec<u8>) -> Option<usize> {
     while let Some(byte) = rest.get(at).copied() {
         match byte {
             b'\n' => return None,
@@ -65,7 +175,7 @@ fn text_field(format: &TextFormat, rest: &[u8], value: &mut Vec<u8>) -> Option<(
         }
         at += 1;
     }
-    Some((at, false))
+    Some(at)
 }
 
 /// A byte by its number: up to three octal digits, or `x` and up to two hexadecimal ones.
@@ -82,29 +192,31 @@ fn numbered(rest: &[u8]) -> Option<(usize, u8)> {
     (count > 0).then_some((count + usize::from(radix == 16), byte))
 }
 
-fn csv_field(format: &TextFormat, rest: &[u8], value: &mut Vec<u8>) -> Option<(usize, bool)> {
-    if rest.first() != Some(&format.quote) {
-        let len = rest.iter().position(|byte| *byte == format.delimiter).unwrap_or(rest.len());
-        let raw = rest.get(..len)?;
+fn csv_field<'a>(format: &TextFormat, rest: &'a [u8], scratch: &'a mut Vec<u8>) -> Option<Field<'a>> {
+    let Some(inner) = rest.strip_prefix(&[format.quote]) else {
+        let len = memchr(format.delimiter, rest).unwrap_or(rest.len());
+        let value = rest.get(..len)?;
         // The server quotes a field that holds one of these.
-        if raw.iter().any(|byte| *byte == b'\n' || *byte == b'\r' || *byte == format.quote) {
-            return None;
-        }
-        value.extend_from_slice(raw);
-        return Some((len, false));
+        let well_formed = memchr3(b'\n', b'\r', format.quote, value).is_none();
+        return well_formed.then_some(Field { len, quoted: false, value });
+    };
+    let plain = memchr2(format.quote, format.escape, inner)?;
+    let ends = |next: Option<&u8>| next.is_none_or(|next| *next == format.delimiter);
+    if inner.get(plain) == Some(&format.quote) && ends(inner.get(plain + 1)) {
+        return Some(Field { len: plain + 2, quoted: true, value: inner.get(..plain)? });
     }
-    let mut at = 1;
+    scratch.extend_from_slice(inner.get(..plain)?);
+    let mut at = plain;
     loop {
-        let byte = *rest.get(at)?;
-        let next = rest.get(at + 1).copied();
+        let byte = *inner.get(at)?;
+        let next = inner.get(at + 1).copied();
         if byte == format.escape && next.is_some_and(|next| next == format.quote || next == format.escape) {
-            value.extend(next);
+            scratch.extend(next);
             at += 2;
         } else if byte == format.quote {
-            let ends = next.is_none_or(|next| next == format.delimiter);
-            return ends.then_some((at + 1, true));
+            return ends(next.as_ref()).then_some(Field { len: at + 2, quoted: true, value: scratch });
         } else {
-            value.push(byte);
+            scratch.push(byte);
             at += 1;
         }
     }
@@ -180,16 +292,34 @@ mod tests {
         for (csv, row, expected) in [
             (false, &b"1\ta\\tb\\\\\\n\t\\N\t\n"[..], values(&[Some("1"), Some("a\tb\\\n"), None, Some("")])),
             (false, b"\n", values(&[Some("")])),
+            (false, b"1\t\t\xc3\xa9\n", values(&[Some("1"), Some(""), Some("\u{e9}")])),
+            (false, b"a\\\nb\tc\n", values(&[Some("a\nb"), Some("c")])),
             (true, b"1,\"a\"\"b,\nc\",,\"\"\n", values(&[Some("1"), Some("a\"b,\nc"), None, Some("")])),
             (true, b"x\r\n", values(&[Some("x")])),
+            (true, b"\"a,\"\"\",\"b\",\"\"\"\"\n", values(&[Some("a,\""), Some("b"), Some("\"")])),
             (false, b"no end", None),
             (false, b"two\nrows\n", None),
             (false, b"open\\\n", None),
             (true, b"\"open\n", None),
             (true, b"\"a\"b\n", None),
             (true, b"a\nb\n", None),
+            (true, b"a\"b\n", None),
+            (true, b"\"\"\"\n", None),
         ] {
             assert_eq!(read(&format(csv), row), expected, "{}", String::from_utf8_lossy(row));
+        }
+    }
+
+    #[test]
+    fn a_byte_is_found_wherever_it_stands_and_the_end_last() {
+        for length in 0..200 {
+            for pattern in 0..100_usize {
+                let byte = |at: usize| [b',', b'a', 0xac, 0x2d, b','][(at * pattern + at / 3) % 5];
+                let text: Vec<u8> = (0..length).map(byte).collect();
+                let commas = (0..length).filter(|at| text[*at] == b',');
+                let expected: Vec<usize> = commas.chain([length]).collect();
+                assert_eq!(Positions::new(b',', &text).collect::<Vec<_>>(), expected, "{text:?}");
+            }
         }
     }
 

@@ -8,7 +8,7 @@
 use std::ops::Range;
 
 use bytes::{BufMut as _, BytesMut};
-use weir_mask::{Cells, Found, MaskKey, Replacement, replace, strictness};
+use weir_mask::{Found, Gather, MaskKey, Replacement, replace, strictness};
 use weir_policy::{MaskMethod, MaskPlan};
 
 /// Layers that are looked into. A value with more is masked whole.
@@ -77,8 +77,9 @@ fn unicode(rest: &[u8]) -> (usize, Option<char>) {
     (6, Some(char::from_u32(first).unwrap_or(char::REPLACEMENT_CHARACTER)))
 }
 
+/// Whether there may be an escape in it.
 pub(crate) fn may_hide(value: &[u8]) -> bool {
-    value.contains(&b'\\')
+    memchr::memchr(b'\\', value).is_some()
 }
 
 /// Appends what `text` stands for. False where that is the text itself.
@@ -91,7 +92,7 @@ fn decode(text: &[u8], out: &mut Vec<u8>) -> bool {
 }
 
 /// Adds a value and every layer inside it to what is scanned. False where it has more layers than are looked into.
-pub(crate) fn push(value: &[u8], decoded: &mut Decoded, cells: &mut Cells) -> bool {
+pub(crate) fn push(value: &[u8], decoded: &mut Decoded, cells: &mut Gather<'_>) -> bool {
     cells.push(value);
     if !may_hide(value) {
         return true;
@@ -235,11 +236,13 @@ pub(crate) fn put_escaped(text: &[u8], out: &mut BytesMut) {
 
 #[cfg(test)]
 mod tests {
+    use weir_mask::Cells;
+
     use super::*;
 
     fn layers(value: &[u8]) -> (Vec<String>, bool) {
         let mut cells = Cells::default();
-        let whole = push(value, &mut Decoded::default(), &mut cells);
+        let whole = push(value, &mut Decoded::default(), &mut cells.gather(value));
         let texts =
             (0..cells.len()).map(|cell| String::from_utf8_lossy(cells.get(cell).unwrap()).into_owned());
         (texts.collect(), whole)

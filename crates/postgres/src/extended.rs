@@ -287,7 +287,7 @@ pub(crate) fn hides_columns(obligations: &Obligations) -> bool {
 /// Whether a statement's columns stay what they were when it was described: the server refuses to run a plan whose
 /// result has changed, but a `FETCH` or `EXECUTE` returns what its cursor or statement does by then.
 pub(crate) fn keeps_columns(facts: &Facts) -> bool {
-    let [statement] = facts.statements.as_slice() else { return false };
+    let [statement] = &*facts.statements else { return false };
     matches!(statement.kind, Kind::Delete | Kind::Insert | Kind::Merge | Kind::Select | Kind::Update)
 }
 

@@ -30,6 +30,19 @@ pub(crate) struct Layout {
     source: u8,
     pub(crate) columns: ColumnPlan,
     pub(crate) shapes: Vec<Shape>,
+    /// How a scan sees each column.
+    pub(crate) looks: Vec<Look>,
+}
+
+/// What is scanned of a column's values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// Their bytes as they are, and what these may hide.
+    AsIs,
+    /// Nothing: the column has a rule of its own, or its type holds no pattern.
+    Nothing,
+    /// What their type makes of them.
+    Read(Shape),
 }
 
 impl Layout {
@@ -73,6 +86,14 @@ impl Layout {
         let mut names = Fields(description.get(2..).unwrap_or_default());
         let names = std::iter::from_fn(|| Described::read(&mut names));
         self.columns.resolve(plan, names.map(|column| OutputColumn::named(column.name)));
+        let columns = &self.columns;
+        self.looks.clear();
+        self.looks.extend(self.shapes.iter().enumerate().map(|(index, shape)| match shape {
+            _ if columns.rule(index).is_some() => Look::Nothing,
+            Shape { family: Family::Bool, .. } => Look::Nothing,
+            Shape { binary: false, .. } | Shape { family: Family::Json | Family::Text, .. } => Look::AsIs,
+            Shape { binary: true, .. } => Look::Read(*shape),
+        }));
         fields.is_empty() && self.columns.len() == count
     }
 

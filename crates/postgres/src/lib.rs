@@ -34,6 +34,7 @@ mod prelude;
 mod probe;
 mod refusal;
 mod replies;
+mod row_writer;
 pub mod scram;
 mod session;
 mod startup;

@@ -1,19 +1,22 @@
 //! Masks rows, a batch at a time: one scanner call a batch, and only rows with something to hide are written anew.
 //!
-//! It knows three row formats (DataRow, COPY text or CSV, COPY binary) and nothing of whose answer they are.
+//! The first walk, which collects what is scanned, is here; `row_writer` has the second. It knows three row formats
+//! (DataRow, COPY text or CSV, COPY binary) and nothing of whose answer they are.
 
 use std::sync::Arc;
 
-use bytes::{Buf as _, BufMut, BytesMut};
-use weir_mask::{Cells, Finder, Found, Ledger, MaskKey, Replacement};
+use bytes::BytesMut;
+use weir_mask::{Cells, Finder, Gather, Ledger, MaskKey};
 use weir_policy::MaskPlan;
 
 use crate::Error;
-use crate::codec::{Fields, body, header, message};
+use crate::codec::{Fields, body, header};
 use crate::copy_shape::TextFormat;
 use crate::copy_text;
-use crate::layout::Layout;
-use crate::values::{Scratch, mask_by_column, mask_by_pattern, push_texts};
+use crate::escapes;
+use crate::layout::{Layout, Look};
+use crate::row_writer::Writer;
+use crate::values::{Scratch, push_texts};
 
 /// Cell text that one scanner call sees at most, unless a single row has more.
 const BATCH_BYTES: usize = 64 * 1024;
@@ -37,11 +40,25 @@ pub(crate) enum Batch {
 
 /// One scanned value of a batch.
 #[derive(Clone, Copy, Debug)]
-struct Span {
+pub(crate) struct Span {
     /// The cells pushed up to and with it.
-    until: usize,
+    pub(crate) until: usize,
     /// It hides more than is looked for.
-    hides: bool,
+    pub(crate) hides: bool,
+}
+
+/// One row of a batch.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Row {
+    /// Where its message ends in the batch.
+    pub(crate) end: usize,
+    /// Bytes of the body before its values: all of them where it has none.
+    pub(crate) before: usize,
+    /// The scanned values, and the cells, of all rows up to and with it.
+    pub(crate) spans: usize,
+    pub(crate) cells: usize,
+    /// Some value hides more than is looked for.
+    pub(crate) hides: bool,
 }
 
 /// The buffers of masking. In steady state it allocates nothing.
@@ -52,8 +69,7 @@ pub(crate) struct Masker {
     pub(crate) finder: Finder,
     cells: Cells,
     spans: Vec<Span>,
-    /// Some value of the batch hides more than is looked for.
-    hides: bool,
+    rows: Vec<Row>,
     scratch: Scratch,
     field: Vec<u8>,
     value: BytesMut,
@@ -61,7 +77,7 @@ pub(crate) struct Masker {
     held: usize,
 }
 
-const MALFORMED: Error = Error::Unmaskable("a row is not what was described");
+pub(crate) const MALFORMED: Error = Error::Unmaskable("a row is not what was described");
 
 impl Masker {
     /// Begins an answer whose layout is resolved.
@@ -88,26 +104,28 @@ impl Masker {
         input: &[u8],
         out: &mut BytesMut,
     ) -> Result<Batch, Error> {
-        let (len, header_first) = self.collect(format, tag, input)?;
+        let len = self.collect(format, tag, input)?;
         self.held = self.held.max(self.cells.bytes()).max(len);
-        let Self { layout, ledger, finder, cells, spans, hides, field, value, .. } = self;
+        let Self { layout, ledger, finder, cells, spans, rows, field, value, .. } = self;
         let found = finder.find_cells(plan, cells).map_err(|_| Error::Unmaskable("scan failed"))?;
-        if found.is_empty() && !*hides && !layout.columns.any() {
+        if found.is_empty() && !layout.columns.any() && !rows.iter().any(|row| row.hides) {
             return Ok(Batch::Pass(len));
         }
-        let mut writer = Writer { plan, key, layout, ledger, spans, cell: 0, found, field, value };
-        writer.write(format, tag, input.get(..len).unwrap_or_default(), header_first, out)?;
+        let mut writer = Writer { plan, key, layout, ledger, spans, span: 0, cell: 0, found, field, value };
+        writer.write(format, tag, input.get(..len).unwrap_or_default(), rows, out)?;
         Ok(Batch::Rewritten(len))
     }
 
-    /// Walks rows until the batch is full; leaves the texts to scan in `cells`.
-    fn collect(&mut self, format: &mut Format, tag: u8, input: &[u8]) -> Result<(usize, bool), Error> {
-        self.cells.clear();
-        self.spans.clear();
-        self.hides = false;
+    /// Walks rows until the batch is full; leaves the texts to scan in `cells`. How far it came.
+    fn collect(&mut self, format: &mut Format, tag: u8, input: &[u8]) -> Result<usize, Error> {
+        let Self { layout, cells, spans, rows, scratch, field, .. } = self;
+        spans.clear();
+        rows.clear();
+        let cells = cells.gather(input);
+        let mut seen =
+            Seen { looks: &layout.looks, values: 0, may_hide: false, hides: false, cells, spans, scratch };
         let mut len = 0;
-        let mut starts_header = false;
-        while self.cells.bytes() < BATCH_BYTES {
+        while seen.cells.bytes() < BATCH_BYTES {
             let rest = input.get(len..).unwrap_or_default();
             let row = match header(rest) {
                 Ok(Some(row)) if row.tag == tag => row,
@@ -116,84 +134,100 @@ impl Masker {
                 _ => break,
             };
             let Some(body) = body(rest, row.total) else { break };
-            let Self { layout, cells, spans, hides, scratch, field, .. } = self;
-            let mut index = 0;
-            let mut each = |_: &[u8], value: Option<&[u8]>| {
-                let Some(shape) = layout.shapes.get(index) else { return false };
-                if let Some(value) = value
-                    && layout.columns.rule(index).is_none()
-                {
-                    let seen = push_texts(*shape, value, scratch, cells);
-                    spans.push(Span { until: cells.len(), hides: !seen });
-                    *hides |= !seen;
+            seen.values = 0;
+            seen.hides = false;
+            seen.may_hide = escapes::may_hide(body);
+            let before = before_values(format, body);
+            let whole = match (&mut *format, before.and_then(|before| body.get(before..))) {
+                (_, None) => false,
+                (_, Some([])) => true,
+                (Format::Binary { .. } | Format::Row, Some(values)) => {
+                    tuple(values, |value| seen.value(value)) == Some(true) && seen.is_whole()
                 }
-                index += 1;
-                true
+                (Format::Text(text), Some(values)) => {
+                    copy_text::fields(text, values, field, |_, value| seen.value(value)) && seen.is_whole()
+                }
             };
-            let whole = match format {
-                Format::Row => tuple(body, &mut each) == Some(true),
-                Format::Binary { header } => {
-                    let (rows, skipped) = binary_rows(body, *header);
-                    if skipped {
-                        starts_header = true;
-                        *header = false;
-                    }
-                    match rows {
-                        BinaryRows::Tuple(rows) => tuple(rows, &mut each) == Some(true),
-                        BinaryRows::None => {
-                            index = layout.shapes.len();
-                            true
-                        }
-                        BinaryRows::Malformed => false,
-                    }
-                }
-                Format::Text(text) if text.header => {
-                    // The header row: names, not values. It stands alone, so that what follows is looked at.
-                    text.header = false;
-                    return Ok((len + row.total, true));
-                }
-                Format::Text(text) => copy_text::fields(text, body, field, &mut each),
-            };
-            if !whole || index != layout.shapes.len() {
+            if !whole {
                 if len == 0 {
                     return Err(MALFORMED);
                 }
                 break;
             }
             len += row.total;
+            let (before, hides) = (before.unwrap_or_default(), seen.hides);
+            rows.push(Row { end: len, before, spans: seen.spans.len(), cells: seen.cells.len(), hides });
         }
-        Ok((len, starts_header))
+        Ok(len)
+    }
+}
+
+/// What the first walk has seen.
+struct Seen<'a> {
+    looks: &'a [Look],
+    /// Of the present row.
+    values: usize,
+    /// Whether a value of the row may stand for more than its bytes, and whether one does that is not looked into.
+    may_hide: bool,
+    hides: bool,
+    cells: Gather<'a>,
+    spans: &'a mut Vec<Span>,
+    scratch: &'a mut Scratch,
+}
+
+impl Seen<'_> {
+    /// False where the row has more values than the answer has columns.
+    #[inline]
+    fn value(&mut self, value: Option<&[u8]>) -> bool {
+        let Some(look) = self.looks.get(self.values) else { return false };
+        self.values += 1;
+        let Some(value) = value else { return true };
+        let all = match look {
+            Look::Nothing => return true,
+            Look::AsIs if self.may_hide => escapes::push(value, &mut self.scratch.decoded, &mut self.cells),
+            Look::AsIs => {
+                self.cells.push(value);
+                true
+            }
+            Look::Read(shape) => push_texts(*shape, value, self.scratch, &mut self.cells),
+        };
+        self.spans.push(Span { until: self.cells.len(), hides: !all });
+        self.hides |= !all;
+        true
+    }
+
+    const fn is_whole(&self) -> bool {
+        self.values == self.looks.len()
     }
 }
 
 /// Calls `each` for every value of a tuple: count, then length and bytes each. `Some(true)`: all of it, to the end.
-fn tuple(body: &[u8], each: &mut impl FnMut(&[u8], Option<&[u8]>) -> bool) -> Option<bool> {
+#[inline]
+pub(crate) fn tuple(body: &[u8], mut each: impl FnMut(Option<&[u8]>) -> bool) -> Option<bool> {
     let mut fields = Fields(body);
     for _ in 0..fields.count()? {
-        let value = fields.value()?;
-        if !each(value.unwrap_or_default(), value) {
+        if !each(fields.value()?) {
             return Some(false);
         }
     }
     Some(fields.is_empty())
 }
 
-enum BinaryRows<'a> {
-    Malformed,
-    /// The trailer, or a header that stands alone.
-    None,
-    Tuple(&'a [u8]),
-}
-
-/// What a CopyData message of COPY binary holds; the first has the file header before it. Whether it had.
-fn binary_rows(body: &[u8], header: bool) -> (BinaryRows<'_>, bool) {
-    let rest = if header { binary_header(body).and_then(|len| body.get(len..)) } else { Some(body) };
-    let rows = match rest {
-        None => BinaryRows::Malformed,
-        Some([] | [0xff, 0xff]) => BinaryRows::None,
-        Some(rows) => BinaryRows::Tuple(rows),
-    };
-    (rows, header)
+/// How much of a message's body comes before the values of its row: all of it where it holds none, as COPY's header
+/// and trailer do. `None`: it is malformed. The first message of COPY is its header, or has it before its row.
+fn before_values(format: &mut Format, body: &[u8]) -> Option<usize> {
+    match format {
+        Format::Binary { header } => {
+            let before = if std::mem::take(header) { binary_header(body)? } else { 0 };
+            let is_trailer = body.get(before..) == Some(&[0xff, 0xff]);
+            Some(if is_trailer { body.len() } else { before })
+        }
+        Format::Row => (!body.is_empty()).then_some(0),
+        Format::Text(text) => {
+            let is_header = std::mem::take(&mut text.header);
+            if is_header { Some(body.len()) } else { (!body.is_empty()).then_some(0) }
+        }
+    }
 }
 
 /// Length of the signature, the flags and the header's extension.
@@ -203,163 +237,4 @@ pub(crate) fn binary_header(body: &[u8]) -> Option<usize> {
     let extension = usize::try_from(fields.i32()?).ok()?;
     fields.bytes(extension)?;
     Some(body.len() - fields.0.len())
-}
-
-/// The second walk: writes what the first one found.
-struct Writer<'a> {
-    plan: &'a MaskPlan,
-    key: &'a MaskKey,
-    layout: &'a Layout,
-    ledger: &'a mut Ledger,
-    /// Of the scanned values still to come.
-    spans: &'a [Span],
-    /// The first cell of the next scanned value.
-    cell: usize,
-    /// In what is still to come.
-    found: &'a [Found],
-    field: &'a mut Vec<u8>,
-    value: &'a mut BytesMut,
-}
-
-/// What became of one value.
-enum Became {
-    Null,
-    Same,
-    Written,
-}
-
-impl<'a> Writer<'a> {
-    fn write(
-        &mut self,
-        format: &Format,
-        tag: u8,
-        rows: &[u8],
-        mut header_first: bool,
-        out: &mut BytesMut,
-    ) -> Result<(), Error> {
-        let mut rest = rows;
-        while let Some(row) = header(rest).map_err(|_| MALFORMED)? {
-            let body = body(rest, row.total).ok_or(MALFORMED)?;
-            let mut whole = Ok(());
-            message(out, tag, |out| whole = self.row(format, body, header_first, out));
-            whole?;
-            header_first = false;
-            rest.advance(row.total);
-        }
-        Ok(())
-    }
-
-    fn row(
-        &mut self,
-        format: &Format,
-        body: &[u8],
-        header_first: bool,
-        out: &mut BytesMut,
-    ) -> Result<(), Error> {
-        match format {
-            Format::Row => self.tuple(body, out),
-            Format::Binary { .. } => {
-                let (rows, _) = binary_rows(body, header_first);
-                match rows {
-                    BinaryRows::Tuple(rows) => {
-                        out.extend_from_slice(body.get(..body.len() - rows.len()).unwrap_or_default());
-                        self.tuple(rows, out)
-                    }
-                    BinaryRows::None => {
-                        out.extend_from_slice(body);
-                        Ok(())
-                    }
-                    BinaryRows::Malformed => Err(MALFORMED),
-                }
-            }
-            Format::Text(text) if header_first => {
-                let _ = text;
-                out.extend_from_slice(body);
-                Ok(())
-            }
-            Format::Text(text) => self.text(text, body, out),
-        }
-    }
-
-    fn tuple(&mut self, rows: &[u8], out: &mut BytesMut) -> Result<(), Error> {
-        out.extend_from_slice(rows.get(..2).ok_or(MALFORMED)?);
-        let mut index = 0;
-        let whole = tuple(rows, &mut |_, value| {
-            let became = value.map_or(Became::Null, |value| self.value(index, value));
-            index += 1;
-            let value = match became {
-                Became::Null => None,
-                Became::Same => value,
-                Became::Written => Some(&**self.value),
-            };
-            match value {
-                None => out.put_i32(-1),
-                Some(value) => {
-                    out.put_i32(i32::try_from(value.len()).unwrap_or(i32::MAX));
-                    out.extend_from_slice(value);
-                }
-            }
-            true
-        });
-        if whole == Some(true) { Ok(()) } else { Err(MALFORMED) }
-    }
-
-    fn text(&mut self, format: &TextFormat, row: &[u8], out: &mut BytesMut) -> Result<(), Error> {
-        let mut scratch = std::mem::take(self.field);
-        let mut index = 0;
-        let whole = copy_text::fields(format, row, &mut scratch, |raw, value| {
-            if index > 0 {
-                out.put_u8(format.delimiter);
-            }
-            let became = value.map_or(Became::Same, |value| self.value(index, value));
-            index += 1;
-            match became {
-                Became::Null => copy_text::put_field(format, None, out),
-                Became::Same => out.extend_from_slice(raw),
-                Became::Written => copy_text::put_field(format, Some(self.value), out),
-            }
-            true
-        });
-        *self.field = scratch;
-        out.extend_from_slice(if row.ends_with(b"\r\n") && format.csv { b"\r\n" } else { b"\n" });
-        if whole { Ok(()) } else { Err(MALFORMED) }
-    }
-
-    /// Leaves the replacement of a value that is not NULL in `value`.
-    fn value(&mut self, index: usize, value: &[u8]) -> Became {
-        let Some(shape) = self.layout.shapes.get(index).copied() else { return Became::Null };
-        self.value.clear();
-        let replacement = if let Some(rule) = self.layout.columns.get(self.plan, index) {
-            self.ledger.cell(index);
-            mask_by_column(shape, &rule.method, self.key, value, self.value)
-        } else {
-            let first = self.cell;
-            let (found, hides) = self.found_here();
-            self.ledger.found(found);
-            match (hides, found) {
-                (true, _) => {
-                    self.ledger.withheld();
-                    Replacement::Null
-                }
-                (false, []) => return Became::Same,
-                (false, _) => mask_by_pattern(shape, self.plan, self.key, value, first, found, self.value),
-            }
-        };
-        match replacement {
-            Replacement::Null => Became::Null,
-            Replacement::Written => Became::Written,
-        }
-    }
-
-    /// What was found in the next scanned value, and whether it hides more.
-    fn found_here(&mut self) -> (&'a [Found], bool) {
-        let last = Span { until: usize::MAX, hides: true };
-        let (span, spans) = self.spans.split_first().map_or((last, &[][..]), |(span, rest)| (*span, rest));
-        self.spans = spans;
-        self.cell = span.until;
-        let count = self.found.iter().take_while(|each| each.cell < span.until).count();
-        let (found, rest) = self.found.split_at_checked(count).unwrap_or_default();
-        self.found = rest;
-        (found, span.hides)
-    }
 }

@@ -197,7 +197,7 @@ impl Session {
             return;
         }
         let ([only], Kind::Prepare | Kind::Deallocate) =
-            (facts.statements.as_slice(), facts.statements.first().map_or(Kind::Other, |first| first.kind))
+            (&*facts.statements, facts.statements.first().map_or(Kind::Other, |first| first.kind))
         else {
             return;
         };

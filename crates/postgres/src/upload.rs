@@ -178,7 +178,7 @@ pub(crate) fn copies_in(facts: &Facts) -> bool {
 }
 
 fn upload(facts: &Facts) -> Option<&StatementFacts> {
-    let [statement] = facts.statements.as_slice() else { return None };
+    let [statement] = &*facts.statements else { return None };
     let copy = statement.copy?;
     (copy.direction == CopyDirection::From && copy.end == CopyEnd::Client).then_some(statement)
 }

@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 
 use bytes::{BufMut, BytesMut};
-use weir_mask::{Cells, Found, MaskKey, Replacement, mask_cell, replace};
+use weir_mask::{Found, Gather, MaskKey, Replacement, mask_cell, replace};
 use weir_policy::{MaskMethod, MaskPlan};
 
 use crate::codec::Fields;
@@ -56,11 +56,11 @@ const JSONB_VERSION: u8 = 1;
 #[derive(Debug, Default)]
 pub(crate) struct Scratch {
     number: String,
-    decoded: Decoded,
+    pub(crate) decoded: Decoded,
 }
 
 /// Appends the texts of `value` that patterns are looked for in. False where it hides more than is looked for.
-pub(crate) fn push_texts(shape: Shape, value: &[u8], scratch: &mut Scratch, cells: &mut Cells) -> bool {
+pub(crate) fn push_texts(shape: Shape, value: &[u8], scratch: &mut Scratch, cells: &mut Gather<'_>) -> bool {
     let Scratch { number: scratch, decoded } = scratch;
     match (shape.family, shape.binary) {
         (Family::Bool, _) => {}
@@ -68,30 +68,49 @@ pub(crate) fn push_texts(shape: Shape, value: &[u8], scratch: &mut Scratch, cell
         (Family::Jsonb, true) => {
             return escapes::push(value.strip_prefix(&[JSONB_VERSION]).unwrap_or(value), decoded, cells);
         }
-        (Family::Integer, true) => {
-            let number = value.iter().fold(
-                if value.first().is_some_and(|byte| *byte >= 0x80) { -1 } else { 0 },
-                |number: i64, byte| (number << 8) | i64::from(*byte),
-            );
-            scratch.clear();
-            // Writing into a string cannot fail.
-            let _ = write!(scratch, "{number}");
-            cells.push(scratch.as_bytes());
-        }
+        (Family::Integer, true) => cells.push(decimal(integer(value), &mut [0; 20])),
         (Family::Numeric, true) => {
             scratch.clear();
             match write_numeric(value, scratch) {
                 Some(()) => cells.push(scratch.as_bytes()),
                 None => cells.push(value),
-            };
+            }
         }
         (Family::Other, true) => return push_unknown(value, decoded, cells, 0),
     }
     true
 }
 
+/// Two's complement of any width, the sign in the first byte.
+fn integer(value: &[u8]) -> i64 {
+    let sign = if value.first().is_some_and(|byte| *byte >= 0x80) { -1 } else { 0 };
+    value.iter().fold(sign, |number, byte| (number << 8) | i64::from(*byte))
+}
+
+/// As `Display` writes it, which takes several times as long. The longest has 20 characters.
+fn decimal(number: i64, text: &mut [u8; 20]) -> &[u8] {
+    let (mut rest, mut at) = (number.unsigned_abs(), text.len());
+    let mut put = |byte| {
+        at -= 1;
+        if let Some(to) = text.get_mut(at) {
+            *to = byte;
+        }
+    };
+    loop {
+        put(b'0' + (rest % 10) as u8);
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    if number < 0 {
+        put(b'-');
+    }
+    text.get(at..).unwrap_or_default()
+}
+
 /// A type without a place here: text if it reads like text, the parts of an array or row if it is one, else its bytes.
-fn push_unknown(value: &[u8], decoded: &mut Decoded, cells: &mut Cells, depth: u32) -> bool {
+fn push_unknown(value: &[u8], decoded: &mut Decoded, cells: &mut Gather<'_>, depth: u32) -> bool {
     const DEPTH: u32 = 8;
     let textual = value.iter().all(|byte| *byte >= b' ' || matches!(byte, b'\t' | b'\n' | b'\r'));
     let parts = if textual || depth >= DEPTH { None } else { array(value).or_else(|| record(value)) };
@@ -277,11 +296,14 @@ fn is_json(text: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use weir_mask::Cells;
+
     use super::*;
 
     fn texts(oid: u32, binary: bool, value: &[u8]) -> Vec<String> {
         let mut cells = Cells::default();
-        push_texts(Shape { family: Family::of(oid), binary }, value, &mut Scratch::default(), &mut cells);
+        let shape = Shape { family: Family::of(oid), binary };
+        push_texts(shape, value, &mut Scratch::default(), &mut cells.gather(value));
         (0..cells.len()).map(|cell| String::from_utf8_lossy(cells.get(cell).unwrap()).into_owned()).collect()
     }
 
@@ -294,6 +316,9 @@ mod tests {
     fn binary_numbers_are_scanned_as_people_write_them() {
         for (oid, value, expected) in [
             (20, 4_111_111_111_111_111_i64.to_be_bytes().to_vec(), "4111111111111111"),
+            (20, i64::MIN.to_be_bytes().to_vec(), "-9223372036854775808"),
+            (20, i64::MAX.to_be_bytes().to_vec(), "9223372036854775807"),
+            (20, vec![0; 8], "0"),
             (23, (-5_i32).to_be_bytes().to_vec(), "-5"),
             (21, 300_i16.to_be_bytes().to_vec(), "300"),
             (1700, numeric(3, 0, 0, &[4111, 1111, 1111, 1111]), "4111111111111111"),

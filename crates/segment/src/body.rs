@@ -296,11 +296,14 @@ pub struct MaskLedger<'a> {
     pub json: Cow<'a, [u8]>,
 }
 
-/// How a command ended, JSON.
+/// How a command ended, with what of its answer was sent in the same breath: a short command is two events, not three.
 #[derive(Archive, Serialize, Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outcome<'a> {
     #[rkyv(with = AsOwned)]
     pub json: Cow<'a, [u8]>,
+    /// As [`Response::bytes`], and part of the same stream; may be empty.
+    #[rkyv(with = AsOwned)]
+    pub answer: Cow<'a, [u8]>,
 }
 
 /// A backend credential was minted. Never the credential itself.

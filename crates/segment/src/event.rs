@@ -298,7 +298,7 @@ fn body_max_len(body: &Body<'_>) -> usize {
         Body::Response(response) => room::<crate::Response<'_>>(&[response.bytes.len()]),
         Body::Upload(upload) => room::<crate::Upload<'_>>(&[upload.bytes.len()]),
         Body::MaskLedger(ledger) => room::<crate::MaskLedger<'_>>(&[ledger.json.len()]),
-        Body::Outcome(outcome) => room::<crate::Outcome<'_>>(&[outcome.json.len()]),
+        Body::Outcome(outcome) => room::<crate::Outcome<'_>>(&[outcome.json.len(), outcome.answer.len()]),
         Body::Mint(mint) => room::<crate::Mint<'_>>(&[mint.credential.len(), mint.id.len()]),
         Body::Gap(gap) => room::<crate::Gap<'_>>(&[gap.reason.len()]),
         Body::Admin(admin) => room::<crate::Admin<'_>>(&[admin.json.len()]),

@@ -84,7 +84,10 @@ fn decode_v1(kind: Kind, bytes: &[u8]) -> Result<Body<'_>, Failure> {
         Kind::MaskLedger => {
             Body::MaskLedger(MaskLedger { json: raw(&access::<MaskLedger<'_>>(bytes)?.json) })
         }
-        Kind::Outcome => Body::Outcome(Outcome { json: raw(&access::<Outcome<'_>>(bytes)?.json) }),
+        Kind::Outcome => {
+            let outcome = access::<Outcome<'_>>(bytes)?;
+            Body::Outcome(Outcome { json: raw(&outcome.json), answer: raw(&outcome.answer) })
+        }
         Kind::Mint => {
             let mint = access::<Mint<'_>>(bytes)?;
             Body::Mint(Mint { credential: text(&mint.credential), id: text(&mint.id) })

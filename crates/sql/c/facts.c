@@ -125,19 +125,13 @@ note_error(Walk *w, const ErrorData *error)
 	put_text(w, error->message ? error->message : "");
 }
 
-/* Runs to the end or leaves by an error, which weir_sql_begin turns into a record. */
+/* Runs to the end or leaves by an error, which weir_sql_facts turns into a record. */
 static void
-parse_and_walk(Walk *w, const char *bytes, size_t len)
+parse_and_walk(Walk *w)
 {
-	List	   *statements;
 	ListCell   *cell;
-	char	   *text = palloc(len + 1);
 
-	memcpy(text, bytes, len);
-	text[len] = 0;
-	spell(text, &w->line, &w->shape);
-	statements = raw_parser(text, RAW_PARSE_DEFAULT);
-	foreach(cell, statements)
+	foreach(cell, raw_parser(w->text, RAW_PARSE_DEFAULT))
 	{
 		w->opened = false;
 		w->outermost = true;
@@ -147,41 +141,97 @@ parse_and_walk(Walk *w, const char *bytes, size_t len)
 	}
 }
 
-struct weir_result
-weir_sql_begin(const char *text, size_t len, int options)
+/* The parser's settings are globals of the thread. */
+static void
+enter(Walk *w)
 {
-	struct weir_result result;
-	Walk		walk = {0};
-	MemoryContext context = pg_query_enter_memory_context();
-
-	walk.context = context;
-	initStringInfo(&walk.out);
-	initStringInfo(&walk.line);
-	initStringInfo(&walk.shape);
-	standard_conforming_strings = !(options & WEIR_OPTION_BACKSLASH_STRINGS);
+	MemoryContextSwitchTo(w->context);
+	standard_conforming_strings = !w->backslash_strings;
 	backslash_quote = BACKSLASH_QUOTE_SAFE_ENCODING;
 	escape_string_warning = false;
+}
+
+static void
+refuse(Walk *w)
+{
+	MemoryContextSwitchTo(w->context);
+	note_error(w, CopyErrorData());
+	FlushErrorState();
+	w->refused = true;
+}
+
+void *
+weir_sql_begin(const char *text, size_t len, int options)
+{
+	MemoryContext context = pg_query_enter_memory_context();
+	Walk	   *w = palloc0(sizeof(Walk));
+
+	w->context = context;
+	w->backslash_strings = (options & WEIR_OPTION_BACKSLASH_STRINGS) != 0;
+	w->text = palloc(len + 1);
+	memcpy(w->text, text, len);
+	w->text[len] = 0;
+	initStringInfo(&w->out);
+	initStringInfo(&w->line);
+	initStringInfo(&w->shape);
+	initStringInfo(&w->key);
+	return w;
+}
+
+struct weir_records
+weir_sql_spelling(void *walk)
+{
+	Walk	   *volatile w = walk;
+	uint32_t	len;
+
+	enter(w);
 	PG_TRY();
 	{
-		parse_and_walk(&walk, text, len);
+		if (spell_whole(w))
+		{
+			note_text(w, WEIR_LINE, w->line.data);
+			note_byte(w, WEIR_KEY, -1);
+			len = (uint32_t) w->key.len;
+			put(w, &len, sizeof(len));
+			put(w, w->key.data, w->key.len);
+		}
 	}
 	PG_CATCH();
 	{
-		MemoryContextSwitchTo(context);
-		note_error(&walk, CopyErrorData());
-		FlushErrorState();
+		refuse(w);
 	}
 	PG_END_TRY();
-	note_text(&walk, WEIR_LINE, walk.line.data);
-	note_text(&walk, WEIR_SHAPE, walk.shape.data);
-	result.data = (const uint8_t *) walk.out.data;
-	result.len = walk.out.len;
-	result.context = context;
-	return result;
+	return (struct weir_records) {(const uint8_t *) w->out.data, w->refused ? 0 : w->out.len};
+}
+
+struct weir_records
+weir_sql_facts(void *walk)
+{
+	Walk	   *volatile w = walk;
+
+	enter(w);
+	if (!w->refused)
+	{
+		w->out.len = 0;
+		PG_TRY();
+		{
+			parse_and_walk(w);
+		}
+		PG_CATCH();
+		{
+			refuse(w);
+		}
+		PG_END_TRY();
+	}
+	note_text(w, WEIR_LINE, w->line.data);
+	note_text(w, WEIR_SHAPE, w->shape.data);
+	if (w->literal)
+		note_byte(w, WEIR_LITERAL, -1);
+	return (struct weir_records) {(const uint8_t *) w->out.data, w->out.len};
 }
 
 void
-weir_sql_end(struct weir_result result)
+weir_sql_end(void *walk)
 {
-	pg_query_exit_memory_context(result.context);
+	pg_query_exit_memory_context(((Walk *) walk)->context);
 }

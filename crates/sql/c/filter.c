@@ -44,8 +44,25 @@ is_false(Node *node)
 		&& IsA(&((A_Const *) node)->val, Boolean) && !boolVal(&((A_Const *) node)->val);
 }
 
+static bool
+holds_literal(Node *node, void *unused)
+{
+	if (node == NULL || IsA(node, A_Const))
+		return node != NULL;
+	return !pg_query_raw_tree_walker_supports(node) || raw_expression_tree_walker(node, holds_literal, unused);
+}
+
+/* Two of the same kind with literals in them are the same, or not, by the literals' values. */
+static bool
+is_same(Walk *w, Node *left, Node *right)
+{
+	if (left && right && nodeTag(left) == nodeTag(right) && (holds_literal(left, NULL) || holds_literal(right, NULL)))
+		w->literal = true;
+	return equal(left, right);
+}
+
 bool
-is_filter(Node *condition, RangeVar *target)
+is_filter(Walk *w, Node *condition, RangeVar *target)
 {
 	ListCell   *cell;
 
@@ -60,7 +77,7 @@ is_filter(Node *condition, RangeVar *target)
 		if (expr->boolop == AND_EXPR)
 		{
 			foreach(cell, expr->args)
-				if (is_filter(lfirst(cell), target))
+				if (is_filter(w, lfirst(cell), target))
 					return true;
 			return false;
 		}
@@ -70,7 +87,7 @@ is_filter(Node *condition, RangeVar *target)
 
 			foreach(cell, expr->args)
 			{
-				if (is_filter(lfirst(cell), target))
+				if (is_filter(w, lfirst(cell), target))
 					any = true;
 				else if (!is_false(lfirst(cell)))
 					return false;
@@ -78,7 +95,7 @@ is_filter(Node *condition, RangeVar *target)
 			return any;
 		}
 	}
-	if (IsA(condition, A_Expr) && equal(((A_Expr *) condition)->lexpr, ((A_Expr *) condition)->rexpr))
+	if (IsA(condition, A_Expr) && is_same(w, ((A_Expr *) condition)->lexpr, ((A_Expr *) condition)->rexpr))
 		return false;
 	return speaks_of_target(condition, target);
 }

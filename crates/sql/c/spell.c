@@ -5,6 +5,9 @@
  * Names are printed bare when they could be, even where they spell a keyword: `"delete"` and `delete` read the same. The
  * shape keeps them apart. No space before `, ; ) ] . ::` and none after `( [ . ::`; one before `(` only after a reserved
  * word, an operator, a literal, a comma or a closing bracket. Control characters in literals and names become spaces.
+ *
+ * The key is for finding texts that differ in literals alone: two with the same key have the same tokens, and so the same
+ * tree, but for the values of literals. A number behind LIMIT or FETCH FIRST is a fact, and stands in the key.
  */
 #include "walk.h"
 
@@ -25,6 +28,9 @@ typedef struct Speller
 	bool		semicolon;			/* owed before the next token */
 	bool		data;				/* the statement moves data: its literals are values, not code */
 	bool		first;				/* the next token opens a statement */
+	Walk	   *walk;				/* whose key is written; NULL: nobody's */
+	bool		shared;				/* all statements so far are queries, of which only literals' values vary */
+	bool		kept;				/* the next token's value stands in the key even if it is a literal's */
 } Speller;
 
 /* Queries and what wraps them. In all others a literal may be code, a file or a program, so the shape keeps it. */
@@ -39,6 +45,13 @@ opens_data(int token)
 		default:
 			return false;
 	}
+}
+
+/* Of those, the ones whose facts come from walk.c alone, which says when it looks at a literal. */
+static bool
+opens_query(int token)
+{
+	return token != DECLARE && token != EXPLAIN && token != PREPARE && opens_data(token);
 }
 
 static bool
@@ -286,21 +299,83 @@ token(Speller *s, int token, const YYSTYPE *value, bool quotes)
 	}
 }
 
-void
-spell(const char *text, StringInfo line, StringInfo shape)
+static bool
+is_literal(int token)
+{
+	return token == ICONST || token == FCONST || token == SCONST || token == BCONST || token == XCONST;
+}
+
+/* Token numbers, each with its value where it has one that matters; values end with NUL, which none of them holds. */
+static void
+key(Speller *s, int token, const core_YYSTYPE *value, int location)
+{
+	Walk	   *w = s->walk;
+	uint16_t	number = (uint16_t) token;
+	bool		kept = s->kept && w->kept_count < KEPT_LITERALS;
+
+	if (s->first && token != ';')
+		s->shared = s->shared && opens_query(token);
+	s->kept = token == LIMIT || token == FIRST_P || token == NEXT;
+	put(&w->key, (const char *) &number, sizeof(number));
+	if (is_literal(token))
+	{
+		if (!kept)
+			return;
+		w->kept[w->kept_count++] = location;
+	}
+	if (token == ICONST || token == PARAM)
+		put(&w->key, (const char *) &value->ival, sizeof(value->ival));
+	else if (token == IDENT || token == Op || is_literal(token))
+		put(&w->key, value->str, strlen(value->str) + 1);
+}
+
+static void
+spell_for(Speller *s, const char *text)
 {
 	base_yy_extra_type extra;
 	core_yyscan_t scanner = scanner_init(text, &extra.core_yy_extra, &ScanKeywords, ScanKeywordTokens);
-	Speller		s = {.line = line, .shape = shape, .before = GLUE_START, .first = true};
 	YYSTYPE		value;
 	YYLTYPE		location;
 	int			next;
 
 	if (!reserved_known)
 		learn_reserved();
-	s.semicolon = line->len > 0;
+	s->semicolon = s->line->len > 0;
 	extra.have_lookahead = false;
 	while ((next = base_yylex(&value, &location, scanner)) != 0)
-		token(&s, next, &value, text[location] == '"' || text[location] == 'u' || text[location] == 'U');
+	{
+		if (s->walk && s->shared)
+			key(s, next, &value.core_yystype, location);
+		token(s, next, &value, text[location] == '"' || text[location] == 'u' || text[location] == 'U');
+	}
 	scanner_finish(scanner);
+}
+
+/* Code within a text: its spelling stands behind what was spelt before. */
+void
+spell(const char *text, StringInfo line, StringInfo shape)
+{
+	Speller		s = {.line = line, .shape = shape, .before = GLUE_START, .first = true};
+
+	spell_for(&s, text);
+}
+
+/* The text itself. Whether its key may be another text's too. */
+bool
+spell_whole(Walk *w)
+{
+	Speller		s = {.line = &w->line, .shape = &w->shape, .before = GLUE_START, .first = true, .walk = w, .shared = true};
+
+	spell_for(&s, w->text);
+	return s.shared;
+}
+
+/* Called wherever a fact depends on a literal's value. */
+void
+look_at_literal(Walk *w, A_Const *constant)
+{
+	for (int i = 0; i < w->kept_count; i++)
+		if (w->kept[i] == constant->location)
+			return;
+	w->literal = true;
 }

@@ -119,6 +119,7 @@ note_limit(Walk *w, SelectStmt *select)
 
 	if (constant == NULL || !IsA(constant, A_Const) || constant->isnull || select->limitOption == LIMIT_OPTION_WITH_TIES)
 		return;
+	look_at_literal(w, constant);
 	if (IsA(&constant->val, Integer))
 		note_number(w, WEIR_LIMIT, (uint64_t) intVal(&constant->val), sizeof(uint64_t));
 	else if (IsA(&constant->val, Float))
@@ -231,7 +232,7 @@ walk_insert(Walk *w, InsertStmt *insert)
 static void
 walk_update(Walk *w, UpdateStmt *update)
 {
-	note_byte(w, WEIR_FILTER, is_filter(update->whereClause, update->relation));
+	note_byte(w, WEIR_FILTER, is_filter(w, update->whereClause, update->relation));
 	note_relation(w, WEIR_WRITE, update->relation->schemaname, update->relation->relname);
 	w->ranges = with_ranges(w->ranges, (Node *) update->relation);
 	w->ranges = with_ranges(w->ranges, (Node *) update->fromClause);
@@ -244,7 +245,7 @@ walk_update(Walk *w, UpdateStmt *update)
 static void
 walk_delete(Walk *w, DeleteStmt *delete)
 {
-	note_byte(w, WEIR_FILTER, is_filter(delete->whereClause, delete->relation));
+	note_byte(w, WEIR_FILTER, is_filter(w, delete->whereClause, delete->relation));
 	note_relation(w, WEIR_WRITE, delete->relation->schemaname, delete->relation->relname);
 	w->ranges = with_ranges(w->ranges, (Node *) delete->relation);
 	w->ranges = with_ranges(w->ranges, (Node *) delete->usingClause);
@@ -256,11 +257,11 @@ walk_delete(Walk *w, DeleteStmt *delete)
 static void
 walk_merge_action(Walk *w, MergeStmt *merge, MergeWhenClause *when)
 {
-	bool		filtered = is_filter(when->condition, merge->relation);
+	bool		filtered = is_filter(w, when->condition, merge->relation);
 
 	/* What the join matches is chosen by the join; what it does not match is chosen by the clause alone. */
 	if (when->matchKind == MERGE_WHEN_MATCHED)
-		filtered = filtered || is_filter(merge->joinCondition, merge->relation);
+		filtered = filtered || is_filter(w, merge->joinCondition, merge->relation);
 	if (when->commandType == CMD_INSERT)
 		note_kind(w, WEIR_INSERT);
 	else if (when->commandType == CMD_UPDATE || when->commandType == CMD_DELETE)
@@ -383,7 +384,10 @@ walk_call(Walk *w, FuncCall *call)
 		note_column(w, w->place, strVal(linitial(((ColumnRef *) first)->fields)), name);
 	if (name && strcmp(name, "set_config") == 0 && first && IsA(first, A_Const) && !((A_Const *) first)->isnull
 		&& IsA(&((A_Const *) first)->val, String))
+	{
+		look_at_literal(w, (A_Const *) first);
 		note_text(w, WEIR_SETTING, strVal(&((A_Const *) first)->val));
+	}
 	(void) walk_expression((Node *) call->args, w);
 	walk_in(w, WEIR_PREDICATE, call->agg_order);
 	walk_in(w, WEIR_PREDICATE, call->agg_filter);

@@ -24,18 +24,27 @@ typedef struct Names
 	int			depth;
 } Names;
 
+#define KEPT_LITERALS 4
+
 typedef struct Walk
 {
 	StringInfoData out;
 	StringInfoData line;			/* normalised */
 	StringInfoData shape;			/* normalised, literals as ? */
+	StringInfoData key;				/* every token, literals without their values */
+	int			kept[KEPT_LITERALS];	/* where the literals stand whose values the key holds */
+	int			kept_count;
 	MemoryContext context;
+	char	   *text;
+	bool		backslash_strings;
+	bool		refused;			/* a record says why nothing more is known */
 	const Names *ctes;				/* CTE names in scope */
 	const Names *ranges;			/* what the FROM lists in scope call their entries */
 	enum weir_place place;
 	int			bodies;				/* function bodies that we are inside of */
 	bool		opened;				/* the statement has its WEIR_STATEMENT */
 	bool		outermost;			/* no query of the statement was entered yet */
+	bool		literal;			/* a literal's value was looked at that the key does not hold */
 } Walk;
 
 /* facts.c: records */
@@ -83,10 +92,12 @@ extern void walk_do(Walk *w, DoStmt *statement);
 extern void walk_function_body(Walk *w, CreateFunctionStmt *statement);
 
 /* filter.c */
-extern bool is_filter(Node *condition, RangeVar *target);
+extern bool is_filter(Walk *w, Node *condition, RangeVar *target);
 
 /* spell.c */
 extern void spell(const char *text, StringInfo line, StringInfo shape);
+extern bool spell_whole(Walk *w);
+extern void look_at_literal(Walk *w, A_Const *constant);
 
 /* The last part of a qualified name, and the one before it (or NULL). */
 extern const char *last_name(List *names, const char **qualifier);

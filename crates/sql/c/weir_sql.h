@@ -1,5 +1,5 @@
 /*
- * What Rust sees: one call that parses a text and walks it, one that lets go of the result.
+ * What Rust sees: one call that takes a text in and spells it, one that parses and walks it, one that lets go of it.
  *
  * The result is a flat run of records, each a tag byte and its fields. A string is a 32-bit length (machine byte
  * order) and its bytes; the length WEIR_NONE stands for an absent one. src/decode.rs reads exactly this.
@@ -20,8 +20,10 @@ enum weir_record
 	WEIR_FILTER = 'W',				/* u8: an UPDATE or DELETE, and whether it is filtered */
 	WEIR_FUNCTION = 'F',			/* string? schema, string name */
 	WEIR_HANDLE = 'H',				/* string name */
+	WEIR_KEY = 'k',					/* string: every token, but without the values of literals */
 	WEIR_LIMIT = 'L',				/* u64 rows */
 	WEIR_LINE = 'n',				/* string: the normalised text */
+	WEIR_LITERAL = 'x',				/* a literal's value was looked at: another one may lead to other records */
 	WEIR_NESTED = 'N',				/* u8 kind */
 	WEIR_REFUSED = 'E',				/* u32 position, string message */
 	WEIR_RELATION = 'R',			/* u8 access, string? schema, string name */
@@ -52,18 +54,26 @@ enum weir_copy_end { WEIR_CLIENT, WEIR_FILE, WEIR_PROGRAM };
 /* standard_conforming_strings is off in the session that the text is for. */
 #define WEIR_OPTION_BACKSLASH_STRINGS 1
 
-struct weir_result
+struct weir_records
 {
 	const uint8_t *data;
 	size_t		len;
-	void	   *context;
 };
 
 /*
- * Parses and walks `len` bytes at `text`: valid UTF-8 without NUL. The result is valid until weir_sql_end, which must
- * be called on the same thread before the next weir_sql_begin.
+ * Takes in `len` bytes at `text`, valid UTF-8 without NUL, which are copied. The answer is to be ended
+ * once, on the same thread.
  */
-struct weir_result weir_sql_begin(const char *text, size_t len, int options);
-void		weir_sql_end(struct weir_result result);
+void	   *weir_sql_begin(const char *text, size_t len, int options);
+
+/*
+ * The text's spelling: WEIR_LINE and WEIR_KEY, where texts of the same key have the same records, but for those lines,
+ * unless WEIR_LITERAL is among them. Nothing where no other text's records could be this one's.
+ */
+struct weir_records weir_sql_spelling(void *walk);
+
+/* Everything about the text. What weir_sql_spelling gave is gone with this call. */
+struct weir_records weir_sql_facts(void *walk);
+void		weir_sql_end(void *walk);
 
 #endif

@@ -1,15 +1,19 @@
 //! A core's facts by full text, bounded in bytes and shared fairly between those who fill it.
 //!
-//! Looked up by hash *and* comparison, never by hash alone. It knows nothing of sessions or policy, and is
-//! not shared between threads.
+//! Looked up by hash *and* comparison, never by hash alone. A text that differs from a known one in literals alone, by
+//! the server's own tokens, takes over its facts without being parsed, and is kept once it is seen again: clients that
+//! write values into their texts send each of them once. It knows nothing of sessions or policy, and is not shared
+//! between threads.
 
 use std::collections::{HashMap, VecDeque};
+use std::hash::BuildHasher as _;
 use std::rc::Rc;
 
 use foldhash::fast::RandomState;
 use weir_policy::Facts;
 
-use crate::{analyse, size};
+use crate::ffi::Spelt;
+use crate::{analyse, decode, readable, size};
 
 /// What a cache may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,14 +33,22 @@ impl Default for Limits {
 }
 
 /// Bytes of bookkeeping an entry costs besides its text and facts: map slot, slab slot, queue slot, counts.
-const ENTRY_OVERHEAD_BYTES: usize = 192;
+const ENTRY_OVERHEAD_BYTES: usize = 224;
+
+/// Texts whose last sighting is remembered, by hash; a power of two. An error here costs a parse or a place, no more.
+const SIGHTINGS: usize = 4_096;
 
 /// Facts by text. One a core.
 pub struct Cache {
     limits: Limits,
     next_id: u64,
     bytes: usize,
-    slots: HashMap<Rc<[u8]>, usize, RandomState>,
+    texts: HashMap<Rc<[u8]>, usize, RandomState>,
+    /// By key: the text that others of its key take their facts from.
+    keys: HashMap<Rc<[u8]>, usize, RandomState>,
+    sightings: Box<[u64]>,
+    /// The key at hand.
+    key: Vec<u8>,
     entries: Vec<Option<Entry>>,
     free: Vec<usize>,
     owners: HashMap<u64, Owner, RandomState>,
@@ -48,6 +60,8 @@ pub struct Cache {
 
 struct Entry {
     text: Rc<[u8]>,
+    /// Where others may take over its facts.
+    key: Option<Rc<[u8]>>,
     facts: Rc<Facts>,
     owner: u64,
     bytes: usize,
@@ -71,7 +85,10 @@ impl Cache {
             limits,
             next_id: 1,
             bytes: 0,
-            slots: HashMap::default(),
+            texts: HashMap::default(),
+            keys: HashMap::default(),
+            sightings: vec![0; SIGHTINGS].into(),
+            key: Vec::new(),
             entries: Vec::new(),
             free: Vec::new(),
             owners: HashMap::default(),
@@ -83,31 +100,72 @@ impl Cache {
     /// The facts of `text`, analysed now or before. `owner` is whoever's share pays for keeping them: one number
     /// an identity. Never fails: a text that cannot be understood has [`Facts::opaque`] set.
     pub fn facts(&mut self, text: &[u8], owner: u64) -> Rc<Facts> {
-        if let Some(&slot) = self.slots.get(text)
-            && let Some(Some(entry)) = self.entries.get_mut(slot)
-        {
-            entry.used = true;
-            return Rc::clone(&entry.facts);
+        if let Some(facts) = Self::held(&self.texts, &mut self.entries, text) {
+            return facts;
         }
         let id = self.next_id;
         self.next_id += 1;
-        let facts = Rc::new(Facts { id, ..analyse(text) });
-        if text.len() <= self.limits.text_bytes {
-            self.keep(text, &facts, owner);
+        if text.len() > self.limits.text_bytes {
+            return Rc::new(Facts { id, shape: id, ..analyse(text) });
         }
+        let mut key = None;
+        let facts = match readable(text) {
+            Err(refused) => refused,
+            Ok(readable) => {
+                let mut spelt = Spelt::new(readable, false);
+                let spelling = decode::spelling(spelt.spelling());
+                if let Some(spelling) = &spelling
+                    && let Some(like) = Self::held(&self.keys, &mut self.entries, spelling.key)
+                {
+                    let normalised = spelling.line.to_owned();
+                    drop(spelt);
+                    let id = if self.was_seen(text) { id } else { 0 };
+                    let facts = Rc::new(Facts { id, normalised, ..(*like).clone() });
+                    if id != 0 {
+                        self.keep(text, None, &facts, owner);
+                    }
+                    return facts;
+                }
+                self.key.clear();
+                self.key.extend_from_slice(spelling.map(|it| it.key).unwrap_or_default());
+                let (facts, shared) = decode::facts(spelt.facts());
+                key = (shared && !self.key.is_empty()).then(|| Rc::from(self.key.as_slice()));
+                facts
+            }
+        };
+        let facts = Rc::new(Facts { id, shape: id, ..facts });
+        self.keep(text, key, &facts, owner);
         facts
+    }
+
+    fn held(
+        slots: &HashMap<Rc<[u8]>, usize, RandomState>,
+        entries: &mut [Option<Entry>],
+        by: &[u8],
+    ) -> Option<Rc<Facts>> {
+        let entry = entries.get_mut(*slots.get(by)?)?.as_mut()?;
+        entry.used = true;
+        Some(Rc::clone(&entry.facts))
+    }
+
+    /// Whether the text was asked for not long ago.
+    fn was_seen(&mut self, text: &[u8]) -> bool {
+        let hash = self.texts.hasher().hash_one(text) | 1;
+        let place = usize::try_from(hash >> 1).unwrap_or(0) & (SIGHTINGS - 1);
+        let last = self.sightings.get_mut(place);
+        last.is_some_and(|last| std::mem::replace(last, hash) == hash)
     }
 
     /// Texts held.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.slots.len()
+        self.texts.len()
     }
 
     /// Whether nothing is held.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.slots.is_empty()
+        self.texts.is_empty()
     }
 
     /// Bytes held, by the estimate that [`Limits::bytes`] bounds.
@@ -116,8 +174,9 @@ impl Cache {
         self.bytes
     }
 
-    fn keep(&mut self, text: &[u8], facts: &Rc<Facts>, owner: u64) {
-        let bytes = ENTRY_OVERHEAD_BYTES + text.len() + size::of(facts);
+    fn keep(&mut self, text: &[u8], key: Option<Rc<[u8]>>, facts: &Rc<Facts>, owner: u64) {
+        let keyed = key.as_ref().map_or(0, |key| key.len());
+        let bytes = ENTRY_OVERHEAD_BYTES + text.len() + keyed + size::of(facts);
         if bytes > self.limits.owner_bytes.min(self.limits.bytes) {
             return;
         }
@@ -127,13 +186,16 @@ impl Cache {
             }
         }
         let text: Rc<[u8]> = Rc::from(text);
-        let entry = Entry { text: Rc::clone(&text), facts: Rc::clone(facts), owner, bytes, used: false };
         let slot = self.free.pop().unwrap_or(self.entries.len());
+        if let Some(key) = &key {
+            self.keys.insert(Rc::clone(key), slot);
+        }
+        let entry = Entry { text: Rc::clone(&text), key, facts: Rc::clone(facts), owner, bytes, used: false };
         match self.entries.get_mut(slot) {
             Some(place) => *place = Some(entry),
             None => self.entries.push(Some(entry)),
         }
-        self.slots.insert(text, slot);
+        self.texts.insert(text, slot);
         self.bytes += bytes;
         let account = self.owners.entry(owner).or_default();
         let within = account.bytes <= self.limits.owner_bytes;
@@ -198,7 +260,10 @@ impl Cache {
 
     fn evict(&mut self, slot: usize) {
         let Some(entry) = self.entries.get_mut(slot).and_then(Option::take) else { return };
-        self.slots.remove(&entry.text);
+        self.texts.remove(&entry.text);
+        if let Some(key) = &entry.key {
+            self.keys.remove(key);
+        }
         self.free.push(slot);
         self.bytes -= entry.bytes;
         let Some(account) = self.owners.get_mut(&entry.owner) else { return };

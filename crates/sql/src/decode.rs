@@ -58,8 +58,25 @@ const ENDS: [CopyEnd; 3] = [CopyEnd::Client, CopyEnd::File, CopyEnd::Program];
 /// The length of a string that is not there.
 const NONE: u32 = u32::MAX;
 
-/// The facts that `records` tell, with `id` 0.
-pub(crate) fn facts(records: &[u8]) -> Facts {
+/// What texts that differ in literals alone have in common, and what they do not.
+pub(crate) struct Spelling<'a> {
+    /// Every token, but without the values of literals.
+    pub(crate) key: &'a [u8],
+    /// The normalised text.
+    pub(crate) line: &'a str,
+}
+
+/// `None`: no other text can share its facts.
+pub(crate) fn spelling(records: &[u8]) -> Option<Spelling<'_>> {
+    let mut reader = Reader { rest: records };
+    let line = (reader.byte()? == b'n').then(|| reader.text())??;
+    let len = (reader.byte()? == b'k').then(|| reader.u32())??;
+    let key = reader.take(usize::try_from(len).ok()?)?;
+    reader.rest.is_empty().then_some(Spelling { key, line })
+}
+
+/// The facts that `records` tell, with `id` and `shape` 0, and whether they are those of every text of the same key.
+pub(crate) fn facts(records: &[u8]) -> (Facts, bool) {
     let mut reader = Reader { rest: records };
     let mut builder = Builder::default();
     while !reader.rest.is_empty() {
@@ -68,7 +85,10 @@ pub(crate) fn facts(records: &[u8]) -> Facts {
             break;
         }
     }
-    builder.finish()
+    builder.close();
+    let shared = !builder.looked_at_literals && builder.facts.opaque.is_none();
+    builder.facts.statements = builder.statements.into();
+    (builder.facts, shared)
 }
 
 struct Reader<'a> {
@@ -115,6 +135,7 @@ impl<'a> Reader<'a> {
 #[derive(Default)]
 struct Builder<'a> {
     facts: Facts,
+    statements: Vec<StatementFacts>,
     statement: Option<StatementFacts>,
     nested: Distinct<Kind>,
     relations: Distinct<(Access, Option<&'a str>, &'a str)>,
@@ -122,6 +143,7 @@ struct Builder<'a> {
     columns: Distinct<(Place, Option<&'a str>, &'a str)>,
     settings: Distinct<&'a str>,
     filters: Filters,
+    looked_at_literals: bool,
 }
 
 /// Whether the statement's `UPDATE`s and `DELETE`s filter.
@@ -154,6 +176,7 @@ impl<'a> Builder<'a> {
             }
             b'n' => self.facts.normalised = reader.text()?.to_owned(),
             b'p' => self.facts.fingerprint = fingerprint(reader.text()?),
+            b'x' => self.looked_at_literals = true,
             b'D' => self.opaque(Opaque::Dynamic),
             b'd' => self.opaque(Opaque::TooDeep),
             b'u' => {
@@ -208,12 +231,7 @@ impl<'a> Builder<'a> {
             .collect();
         statement.settings = settings.into_iter().map(str::to_ascii_lowercase).collect();
         statement.filtered = filters.any && !filters.missing;
-        self.facts.statements.push(statement);
-    }
-
-    fn finish(mut self) -> Facts {
-        self.close();
-        self.facts
+        self.statements.push(statement);
     }
 }
 

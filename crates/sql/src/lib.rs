@@ -32,6 +32,14 @@ pub fn analyse(text: &[u8]) -> Facts {
 /// As [`analyse`], for a session with another reading of strings.
 #[must_use]
 pub fn analyse_as(text: &[u8], strings: Strings) -> Facts {
+    match readable(text) {
+        Ok(text) => decode::facts(ffi::Spelt::new(text, strings == Strings::Backslash).facts()).0,
+        Err(refused) => refused,
+    }
+}
+
+/// The text as the server takes it, or what is known of one that it does not.
+fn readable(text: &[u8]) -> Result<&str, Facts> {
     let refused = |what: &str, at: usize| Facts {
         opaque: Some(Opaque::Syntax {
             message: what.to_owned(),
@@ -41,10 +49,12 @@ pub fn analyse_as(text: &[u8], strings: Strings) -> Facts {
     };
     let text = match std::str::from_utf8(text) {
         Ok(text) => text,
-        Err(error) => return refused("invalid byte sequence for encoding \"UTF8\"", error.valid_up_to()),
+        Err(error) => {
+            return Err(refused("invalid byte sequence for encoding \"UTF8\"", error.valid_up_to()));
+        }
     };
-    if let Some(at) = memchr::memchr(0, text.as_bytes()) {
-        return refused("invalid byte sequence for encoding \"UTF8\": 0x00", at);
+    match memchr::memchr(0, text.as_bytes()) {
+        Some(at) => Err(refused("invalid byte sequence for encoding \"UTF8\": 0x00", at)),
+        None => Ok(text),
     }
-    ffi::with_records(text, strings == Strings::Backslash, decode::facts)
 }

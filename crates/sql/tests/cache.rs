@@ -5,7 +5,7 @@ use std::rc::Rc;
 use weir_sql::{Cache, Limits};
 
 fn text(owner: u64, n: usize) -> String {
-    format!("select {n} from owner_{owner}")
+    format!("select c{n} from owner_{owner}")
 }
 
 #[test]
@@ -15,7 +15,27 @@ fn a_repeated_text_has_the_same_facts_and_another_text_another_id() {
     assert!(Rc::ptr_eq(&first, &cache.facts(b"select 1", 2)));
     let second = cache.facts(b"select  1", 1);
     assert_eq!(first.normalised, second.normalised);
-    assert!(second.id > first.id);
+    assert_ne!(second.id, first.id);
+}
+
+#[test]
+fn texts_that_differ_in_literals_alone_share_a_shape_and_are_kept_when_they_come_again() {
+    let mut cache = Cache::new(Limits::default());
+    let first = cache.facts(b"select name from t where id = 1", 1);
+    let second = cache.facts(b"select name from t where id = 22", 1);
+    assert_eq!((second.shape, second.fingerprint), (first.shape, first.fingerprint));
+    assert!(Rc::ptr_eq(&first.statements, &second.statements));
+    assert_eq!(second.normalised, "select name from t where id = 22");
+    assert_eq!(cache.len(), 1, "nobody may ever ask for it again");
+    let again = cache.facts(b"select name from t where id = 22", 1);
+    assert_eq!(second.id, 0);
+    assert!(again.id > first.id);
+    assert!(Rc::ptr_eq(&again, &cache.facts(b"select name from t where id = 22", 1)));
+    for other in
+        ["select name from t where id = 'a'", "select name from u where id = 1", "select name from t"]
+    {
+        assert_ne!(cache.facts(other.as_bytes(), 1).shape, first.shape, "{other}");
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! What the record says of a request: its words, its text and values without protected data, the facts it was decided
-//! on, and a keyed hash of the original. A repeated statement is described once and then looked up.
+//! on, and a keyed hash of the original. What a statement is about is put in words once for all texts that differ in
+//! literals alone; a text that may come again is scrubbed once.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -10,7 +11,7 @@ use ring::hmac;
 use weir_mask::{Finder, MaskKey};
 use weir_policy::{Facts, MaskPlan, Request};
 
-/// Descriptions kept, by facts; a power of two.
+/// Descriptions kept of each kind; a power of two.
 const SLOTS: usize = 1024;
 /// Stands for a text that could not be scrubbed.
 const WITHHELD: &[u8] = b"(withheld: the pattern engine failed)";
@@ -32,16 +33,34 @@ pub(crate) struct Describer {
     finder: Finder,
     text: BytesMut,
     binds: BytesMut,
-    slots: Vec<Option<Slot>>,
+    stories: Slots<Story>,
+    scrubbed: Slots<Scrub>,
 }
 
-struct Slot {
-    facts: u64,
-    plan: Option<Arc<MaskPlan>>,
+/// By a number, which may be anything but 0; a collision forgets the older.
+type Slots<T> = Vec<Option<(u64, T)>>;
+
+/// What a statement is about.
+struct Story {
     words: String,
     json: Vec<u8>,
+}
+
+struct Scrub {
+    plan: Arc<MaskPlan>,
     /// `None`: the text holds nothing protected, so that it is told as it is.
-    scrubbed: Option<Vec<u8>>,
+    text: Option<Vec<u8>>,
+}
+
+/// The slot that is `number`'s, and whether it has it.
+fn slot<T>(slots: &mut Slots<T>, number: u64) -> (Option<&mut Option<(u64, T)>>, bool) {
+    if slots.is_empty() {
+        slots.resize_with(SLOTS, || None);
+    }
+    let slot = slots.get_mut(usize::try_from(number).unwrap_or(0) & (SLOTS - 1));
+    let known =
+        number != 0 && slot.as_deref().is_some_and(|slot| matches!(slot, Some((it, _)) if *it == number));
+    (slot, known)
 }
 
 /// Whose data must not be told, and with which keys.
@@ -68,39 +87,22 @@ impl Describer {
     }
 
     fn sql<'a>(&'a mut self, sql: &weir_policy::Sql<'a>, secrecy: Secrecy<'_>) -> Described<'a> {
-        let Self { finder, binds, slots, text: scratch } = self;
-        if slots.is_empty() {
-            slots.resize_with(SLOTS, || None);
-        }
-        let place = usize::try_from(sql.facts.id).unwrap_or(0) & (SLOTS - 1);
+        let Self { finder, binds, stories, scrubbed, text } = self;
         binds.clear();
         scrub_binds(finder, sql.binds.raw, sql.binds.count, secrecy, binds);
-        let Some(slot) = slots.get_mut(place) else { return Described::default() };
-        let known = slot
-            .as_ref()
-            .is_some_and(|slot| slot.facts == sql.facts.id && same(slot.plan.as_ref(), secrecy.plan));
-        if !known || sql.facts.id == 0 {
-            scratch.clear();
-            let scrubbed = match scrubbed(finder, sql.text, secrecy, scratch) {
-                Scrubbed::Clean => None,
-                Scrubbed::Written => Some(scratch.to_vec()),
-                Scrubbed::Failed => Some(WITHHELD.to_vec()),
-            };
-            *slot = Some(Slot {
-                facts: sql.facts.id,
-                plan: secrecy.plan.cloned(),
-                words: words(sql.facts),
-                json: facts_json(sql.facts).into_bytes(),
-                scrubbed,
-            });
+        let (story, known) = slot(stories, sql.facts.shape);
+        let Some(story) = story else { return Described::default() };
+        if !known {
+            let told = Story { words: words(sql.facts), json: facts_json(sql.facts).into_bytes() };
+            *story = Some((sql.facts.shape, told));
         }
-        let Some(slot) = slot else { return Described::default() };
+        let Some((_, story)) = story else { return Described::default() };
         Described {
-            words: Cow::Borrowed(&slot.words),
-            text: Cow::Borrowed(slot.scrubbed.as_deref().unwrap_or(sql.text)),
+            words: Cow::Borrowed(&story.words),
+            text: scrubbed_text(finder, scrubbed, sql, secrecy, text),
             bind_count: sql.binds.count,
             binds: Cow::Borrowed(binds),
-            facts: Cow::Borrowed(&slot.json),
+            facts: Cow::Borrowed(&story.json),
             original: original(secrecy.record_key, &[sql.text, sql.binds.raw]),
         }
     }
@@ -141,12 +143,33 @@ impl Describer {
     }
 }
 
-fn same(a: Option<&Arc<MaskPlan>>, b: Option<&Arc<MaskPlan>>) -> bool {
-    match (a, b) {
-        (None, None) => true,
-        (Some(a), Some(b)) => Arc::ptr_eq(a, b),
-        (None, Some(_)) | (Some(_), None) => false,
+/// The text without protected data, from before where it may come again.
+fn scrubbed_text<'a>(
+    finder: &mut Finder,
+    slots: &'a mut Slots<Scrub>,
+    sql: &weir_policy::Sql<'a>,
+    secrecy: Secrecy<'_>,
+    scratch: &mut BytesMut,
+) -> Cow<'a, [u8]> {
+    let Some(plan) = secrecy.plan else { return Cow::Borrowed(sql.text) };
+    let mut scrub = || {
+        scratch.clear();
+        match scrubbed(finder, sql.text, secrecy, scratch) {
+            Scrubbed::Clean => None,
+            Scrubbed::Written => Some(scratch.to_vec()),
+            Scrubbed::Failed => Some(WITHHELD.to_vec()),
+        }
+    };
+    if sql.facts.id == 0 {
+        return scrub().map_or(Cow::Borrowed(sql.text), Cow::Owned);
     }
+    let (slot, known) = slot(slots, sql.facts.id);
+    let Some(slot) = slot else { return Cow::Borrowed(WITHHELD) };
+    if !known || slot.as_ref().is_none_or(|(_, scrub)| !Arc::ptr_eq(&scrub.plan, plan)) {
+        *slot = Some((sql.facts.id, Scrub { plan: Arc::clone(plan), text: scrub() }));
+    }
+    let kept = slot.as_ref().and_then(|(_, scrub)| scrub.text.as_deref());
+    Cow::Borrowed(kept.unwrap_or(sql.text))
 }
 
 enum Scrubbed {
@@ -219,7 +242,7 @@ fn original(key: &hmac::Key, parts: &[&[u8]]) -> [u8; 32] {
 /// Kind words, space separated.
 pub(crate) fn words(facts: &Facts) -> String {
     let mut words = String::new();
-    for statement in &facts.statements {
+    for statement in facts.statements.iter() {
         if !words.is_empty() {
             words.push(' ');
         }
@@ -321,7 +344,7 @@ mod tests {
         };
         let facts = Facts {
             fingerprint: 255,
-            statements: vec![statement.clone(), statement],
+            statements: [statement.clone(), statement].into(),
             opaque: Some(Opaque::Unknown("\u{1}x".into())),
             ..Facts::default()
         };

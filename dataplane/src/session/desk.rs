@@ -11,14 +11,15 @@ use weir_mask::MaskKey;
 use weir_policy::{Caller, Denial, Effect, Permit, Reason, RecordLevel, Request, Verdict};
 use weir_ring::Sequence;
 use weir_segment::{Body, Direction};
-use weir_wire::{Lane, NoteKind, Notes, Side};
+use weir_wire::{Lane, Side};
 
+use super::answers::Ending;
 use super::held::Held;
 use super::login::{Known, Opening, Refused};
 use super::tell::{is_run, noted, open_body, summary, told};
 use super::{Ended, judge};
 use crate::clock::Now;
-use crate::record::{CHUNK_BYTES, Lost, Secrecy, Stamp};
+use crate::record::{Lost, Secrecy, Stamp};
 use crate::roll::Live;
 use crate::shared::{Errand, Place};
 use crate::standing::{Standing, Upstream};
@@ -42,12 +43,13 @@ pub(crate) struct Desk {
     /// Commands so far.
     ordinal: u64,
     /// Commands that were allowed and have no outcome yet.
-    running: VecDeque<u64>,
+    pub(super) running: VecDeque<u64>,
+    pub(super) ending: Ending,
     /// Nothing goes upstream before the disk has this.
     gate: Sequence,
     gate_open: bool,
     /// Bytes sent upstream that no event accounts for yet, and both totals.
-    unaccounted: u64,
+    pub(super) unaccounted: u64,
     to_upstream: u64,
     to_client: u64,
 }
@@ -61,6 +63,7 @@ impl Desk {
             held: Vec::new(),
             ordinal: 0,
             running: VecDeque::new(),
+            ending: Ending::default(),
             gate: Sequence(0),
             gate_open: true,
             unaccounted: 0,
@@ -146,6 +149,9 @@ impl Desk {
     /// Ends it. Without effect where none is open.
     pub(crate) fn close(&mut self, worker: &Worker, reason: &str, now: Now) {
         self.withdraw_all(worker, reason, now);
+        if self.settle(worker, now).is_err() {
+            tracing::error!(session = %self.live.id.get(), "no room for how its last command ended");
+        }
         let Some(opened) = &self.opened else { return };
         if opened.level != RecordLevel::Off {
             let body = Body::SessionClose(weir_segment::Close {
@@ -180,7 +186,7 @@ impl Desk {
         worker.record.borrow_mut().push(stamp, direction, bytes, body).map_err(|lost| lost_text(&lost))
     }
 
-    fn account(&mut self) -> u32 {
+    pub(super) fn account(&mut self) -> u32 {
         let now = u32::try_from(self.unaccounted).unwrap_or(u32::MAX);
         self.unaccounted -= u64::from(now);
         now
@@ -205,41 +211,6 @@ impl Desk {
         Ok(())
     }
 
-    /// Records what is about to be sent to the client; the answer is how much of it is in the record now.
-    pub(crate) fn answer(
-        &mut self,
-        worker: &Worker,
-        bytes: &[u8],
-        now: Now,
-        waker: &Waker,
-    ) -> Result<usize, Ended> {
-        if !self.is_recorded() {
-            return Ok(bytes.len());
-        }
-        let ordinal = self.running.front().copied().unwrap_or(self.ordinal);
-        let mut recorded = 0;
-        for chunk in bytes.chunks(CHUNK_BYTES) {
-            let up = self.account();
-            let down = u32::try_from(chunk.len()).unwrap_or(u32::MAX);
-            let stamp = Stamp { session: self.live.id.get(), now, ordinal, lane: 0 };
-            let body = || Body::Response(weir_segment::Response { bytes: chunk.into() });
-            let mut record = worker.record.borrow_mut();
-            let mut pushed = record.push(stamp, Direction::ToClient, (up, down), body());
-            if matches!(pushed, Err(Lost::Full)) && record.wait_for_room(waker) {
-                pushed = record.push(stamp, Direction::ToClient, (up, down), body());
-            }
-            match pushed {
-                Ok(_) => recorded += chunk.len(),
-                Err(Lost::Full) => {
-                    self.unaccounted += u64::from(up);
-                    break;
-                }
-                Err(lost) => return Err(lost_text(&lost)),
-            }
-        }
-        Ok(recorded)
-    }
-
     /// Whether what waits for the upstream may go: its commands are recorded as their level says.
     pub(crate) fn may_go_upstream(&mut self, worker: &Worker, waker: &Waker) -> Result<bool, Ended> {
         if !self.gate_open {
@@ -247,48 +218,6 @@ impl Desk {
             self.gate_open = durable.map_err(|lost| lost_text(&lost))?;
         }
         Ok(self.gate_open)
-    }
-
-    /// Records what the machine noted in a step, before its bytes go anywhere.
-    pub(crate) fn notes(&mut self, worker: &Worker, notes: &mut Notes, now: Now) -> Result<(), Ended> {
-        if notes.is_empty() {
-            return Ok(());
-        }
-        for (kind, bytes) in notes.iter() {
-            match kind {
-                NoteKind::Upload => self.upload(worker, bytes, now)?,
-                NoteKind::MaskLedger if self.is_recorded() => {
-                    let ordinal = self.running.front().copied().unwrap_or(self.ordinal);
-                    let body = Body::MaskLedger(weir_segment::MaskLedger { json: bytes.into() });
-                    self.put(worker, ordinal, Lane::default(), Direction::ToClient, (0, 0), body, now)?;
-                }
-                NoteKind::Outcome => {
-                    let ordinal = self.running.pop_front().unwrap_or(self.ordinal);
-                    if self.is_recorded() {
-                        let body = Body::Outcome(weir_segment::Outcome { json: bytes.into() });
-                        self.put(worker, ordinal, Lane::default(), Direction::ToClient, (0, 0), body, now)?;
-                    }
-                }
-                NoteKind::MaskLedger => {}
-            }
-        }
-        notes.clear();
-        Ok(())
-    }
-
-    /// Records client data inside an allowed command, before it is forwarded.
-    pub(crate) fn upload(&self, worker: &Worker, bytes: &[u8], now: Now) -> Result<(), Ended> {
-        if !self.is_recorded() {
-            return Ok(());
-        }
-        for chunk in bytes.chunks(CHUNK_BYTES) {
-            let body = Body::Upload(weir_segment::Upload {
-                bytes: chunk.into(),
-                original_bytes: chunk.len() as u64,
-            });
-            self.put(worker, self.ordinal, Lane::default(), Direction::ToUpstream, (0, 0), body, now)?;
-        }
-        Ok(())
     }
 
     // --- decisions -------------------------------------------------------------------------------------------------
@@ -432,7 +361,7 @@ pub(crate) fn denial(rule: &str, reason: Reason, message: &str) -> Denial {
     Denial { rule: rule.into(), reason, message: message.into() }
 }
 
-fn lost_text(lost: &Lost) -> Ended {
+pub(super) fn lost_text(lost: &Lost) -> Ended {
     Ended::gateway(match lost {
         Lost::Full => "the recorder is too far behind".to_owned(),
         Lost::TooLong(_) => "an event is longer than the record takes".to_owned(),

@@ -134,7 +134,10 @@ pub fn body(number: u64) -> Body<'static> {
         n if n % 3 == 1 => {
             Body::Response(Response { bytes: vec![number as u8; (number % 900) as usize].into() })
         }
-        _ => Body::Outcome(Outcome { json: format!("{{\"n\":{number}}}").into_bytes().into() }),
+        _ => Body::Outcome(Outcome {
+            json: format!("{{\"n\":{number}}}").into_bytes().into(),
+            ..Outcome::default()
+        }),
     }
 }
 

@@ -217,6 +217,60 @@ fn commands_during_an_upload_end_the_session() {
     assert!(matches!(driver.error, Some(Error::ClientState(_))));
 }
 
+/// What the client gets of `rows`, one a message, cut as `how` says, where nine digits are protected and no column is.
+fn copied(copy: &str, binary: u8, rows: &[Vec<u8>], how: usize) -> Vec<Vec<u8>> {
+    let columns = [("n", 23, 0), ("text", 25, 0), ("ok", 16, 0), ("more", 25, 0)];
+    let mut driver = Driver::open(Rules::new(Some(weir_policy::MaskPlan { columns: vec![], ..mask_plan() })));
+    driver.client(&query(copy));
+    let mut answer = [described(&columns), ready(b'I'), copy_out(binary, 4)].concat();
+    rows.iter().for_each(|row| answer.extend(message(b'd', row)));
+    answer.extend([message(b'c', b""), complete("COPY 40"), ready(b'I')].concat());
+    for piece in cut(&answer, how) {
+        driver.upstream(&piece);
+    }
+    assert_eq!(driver.error, None);
+    let messages = messages(&driver.take_client()).0.into_iter();
+    messages.filter(|(tag, _)| *tag == b'd').map(|(_, body)| body).collect()
+}
+
+#[test]
+fn copied_rows_beside_one_with_a_hit_stay_as_they_are() {
+    let text: fn(usize, &str) -> Vec<u8> = |at, digits| match at % 5 {
+        // NULL, a value with an escape, and two that have none.
+        4 if digits.len() < 9 => format!("{at}\t\\N\tt\t\\N\n").into_bytes(),
+        3 => format!("{at}\tr\\tow {digits}\tf\t\\N\n").into_bytes(),
+        _ => format!("{at}\trow {digits}\tt\t\n").into_bytes(),
+    };
+    let csv: fn(usize, &str) -> Vec<u8> = |at, digits| match at % 5 {
+        4 if digits.len() < 9 => format!("{at},,t,\n").into_bytes(),
+        3 => format!("{at},\"r\"\"ow {digits}\",f,\"\"\r\n").into_bytes(),
+        _ => format!("{at},\"row {digits}\",t,\"x\"\n").into_bytes(),
+    };
+    let binary: fn(usize, &str) -> Vec<u8> = |at, digits| {
+        let text = format!("row {digits}");
+        let text = (at % 5 != 4 || digits.len() == 9).then_some(text.as_bytes());
+        tuple(&[Some(&[0, 0, 0, at as u8]), text, Some(b"\x01"), None])
+    };
+    let header = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0".to_vec();
+    for (copy, code, row, first, last) in [
+        ("copy t to stdout", 0, text, None, None),
+        ("copy t to stdout csv", 0, csv, None, None),
+        ("copy t to stdout csv header", 0, csv, Some(b"n,text,123456789,more\n".to_vec()), None),
+        ("copy t to stdout binary", 1, binary, Some(header), Some(vec![0xff, 0xff])),
+    ] {
+        for hits in super::masking::HITS {
+            let all = |digits: &str| {
+                let of = |at| row(at, if hits.contains(&at) { digits } else { "12345678" });
+                first.clone().into_iter().chain((0..40).map(of)).chain(last.clone()).collect::<Vec<_>>()
+            };
+            for how in 0..8 {
+                let copied = copied(copy, code, &all("123456789"), how);
+                assert!(copied == all("*******89"), "{copy}, hits in {hits:?}, cut {how}");
+            }
+        }
+    }
+}
+
 fn text_copy(copy: &str, columns: &[(&str, u32, i16)], rows: &[&str], how: usize) -> (Vec<String>, String) {
     let mut driver = masked();
     driver.client(&query(copy));

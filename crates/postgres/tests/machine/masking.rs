@@ -172,6 +172,38 @@ fn rows_without_a_hit_pass_as_they_are() {
     assert!(driver.notes.iter().all(|(kind, _)| *kind != NoteKind::MaskLedger));
 }
 
+/// Rows of forty that hold nine digits: at either end, together and apart.
+pub(crate) const HITS: [&[usize]; 5] = [&[0], &[39], &[7, 8], &[0, 20, 39], &[1, 2, 3, 38]];
+
+/// Runs of untouched rows before, between and after those with a hit; rows without a value; a type that is not scanned.
+#[test]
+fn rows_beside_one_with_a_hit_stay_as_they_are() {
+    for (hits, format) in HITS.iter().flat_map(|hits| [(hits, 0), (hits, 1)]) {
+        let row = |at: usize, digits: &str| {
+            let number = if format == 0 { at.to_string().into_bytes() } else { vec![0, 0, 0, at as u8] };
+            let text = format!("row {at} {digits}");
+            let absent = at % 5 == 4 && !hits.contains(&at);
+            data_row(&[Some(&number), (!absent).then_some(text.as_bytes()), Some(b"t"), None])
+        };
+        let all = |digits: &str| {
+            let of = |at| row(at, if hits.contains(&at) { digits } else { "12345678" });
+            (0..40).map(of).collect::<Vec<_>>().concat()
+        };
+        let columns = [("n", 23, format), ("text", 25, format), ("ok", 16, format), ("more", 25, format)];
+        let (head, tail) = (row_description(&columns), [complete("SELECT 40"), ready(b'I')].concat());
+        for how in 0..12 {
+            let mut driver = patterns_only();
+            driver.client(&query("select 1"));
+            for piece in cut(&[head.clone(), all("123456789"), tail.clone()].concat(), how) {
+                driver.upstream(&piece);
+            }
+            assert_eq!(driver.error, None);
+            let expected = [head.clone(), all("*******89"), tail.clone()].concat();
+            assert!(driver.take_client() == expected, "hits in {hits:?}, format {format}, cut {how}");
+        }
+    }
+}
+
 #[test]
 fn a_match_does_not_span_cells() {
     let mut driver = patterns_only();
@@ -206,6 +238,7 @@ fn rows_that_are_not_what_was_described_end_the_session() {
         data_row(&[Some(b"a"), Some(b"b")]),
         message(b'D', b"\0\x01\0\0\0\x09ab"),
         message(b'D', b"\0\x01\0\0\0\x01ab"),
+        message(b'D', b""),
     ] {
         let mut driver = driver();
         driver.client(&query("select 1"));

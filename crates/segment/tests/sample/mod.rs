@@ -44,7 +44,10 @@ pub fn body<'a>(sequence: u64) -> Body<'a> {
             ..Request::default()
         }),
         2 => Body::Response(Response { bytes: vec![sequence as u8; sequence as usize * 3].into() }),
-        3 => Body::Outcome(Outcome { json: br#"{"tag":"SELECT 1"}"#.as_slice().into() }),
+        3 => Body::Outcome(Outcome {
+            json: br#"{"tag":"SELECT 1"}"#.as_slice().into(),
+            answer: b"Z".as_slice().into(),
+        }),
         _ if sequence.is_multiple_of(8) => {
             Body::SessionClose(Close { reason: "client".into(), ..Close::default() })
         }

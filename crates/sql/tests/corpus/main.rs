@@ -7,6 +7,7 @@
 
 mod evasions;
 mod render;
+mod shapes;
 mod spelling;
 mod stacks;
 mod statements;

@@ -1,0 +1,172 @@
+//! Writes a batch of rows anew with what was found in them replaced, and copies the rows between as they came.
+//!
+//! It looks for nothing: what to hide was found before, by `masker`.
+
+use bytes::{BufMut as _, BytesMut};
+use weir_mask::{Found, Ledger, MaskKey, Replacement};
+use weir_policy::MaskPlan;
+
+use crate::Error;
+use crate::codec::{body, message};
+use crate::copy_shape::TextFormat;
+use crate::copy_text;
+use crate::layout::{Layout, Look};
+use crate::masker::{Format, MALFORMED, Row, Span, tuple};
+use crate::values::{mask_by_column, mask_by_pattern};
+
+/// The second walk: writes what the first one found.
+pub(crate) struct Writer<'a> {
+    pub(crate) plan: &'a MaskPlan,
+    pub(crate) key: &'a MaskKey,
+    pub(crate) layout: &'a Layout,
+    pub(crate) ledger: &'a mut Ledger,
+    /// Of the batch.
+    pub(crate) spans: &'a [Span],
+    /// The next scanned value, and its first cell.
+    pub(crate) span: usize,
+    pub(crate) cell: usize,
+    /// In what is still to come.
+    pub(crate) found: &'a [Found],
+    pub(crate) field: &'a mut Vec<u8>,
+    pub(crate) value: &'a mut BytesMut,
+}
+
+/// What became of one value.
+enum Became {
+    Null,
+    Same,
+    Written,
+}
+
+impl<'a> Writer<'a> {
+    /// Appends a batch of messages; those with nothing to hide are copied as they came, as many at once as stand together.
+    pub(crate) fn write(
+        &mut self,
+        format: &Format,
+        tag: u8,
+        batch: &[u8],
+        rows: &[Row],
+        out: &mut BytesMut,
+    ) -> Result<(), Error> {
+        let (mut written, mut begin, by_column) = (0, 0, self.layout.columns.any());
+        for row in rows {
+            let whole = batch.get(begin..row.end).ok_or(MALFORMED)?;
+            let body = body(whole, whole.len()).ok_or(MALFORMED)?;
+            let (before, values) = body.split_at_checked(row.before).ok_or(MALFORMED)?;
+            if values.is_empty() || (!by_column && self.is_clear(row)) {
+                (self.span, self.cell) = (row.spans, row.cells);
+            } else {
+                out.extend_from_slice(batch.get(written..begin).ok_or(MALFORMED)?);
+                let mut whole = Ok(());
+                message(out, tag, |out| {
+                    out.extend_from_slice(before);
+                    whole = self.row(format, values, out);
+                });
+                whole?;
+                if self.span != row.spans {
+                    return Err(MALFORMED);
+                }
+                written = row.end;
+            }
+            begin = row.end;
+        }
+        out.extend_from_slice(batch.get(written..begin).ok_or(MALFORMED)?);
+        Ok(())
+    }
+
+    /// Whether no pattern hides a value of the next row.
+    fn is_clear(&self, row: &Row) -> bool {
+        !row.hides && self.found.first().is_none_or(|found| found.cell >= row.cells)
+    }
+
+    fn row(&mut self, format: &Format, values: &[u8], out: &mut BytesMut) -> Result<(), Error> {
+        match format {
+            Format::Binary { .. } | Format::Row => self.tuple(values, out),
+            Format::Text(text) => self.text(text, values, out),
+        }
+    }
+
+    fn tuple(&mut self, rows: &[u8], out: &mut BytesMut) -> Result<(), Error> {
+        out.extend_from_slice(rows.get(..2).ok_or(MALFORMED)?);
+        let mut index = 0;
+        let whole = tuple(rows, |value| {
+            let became = value.map_or(Became::Null, |value| self.value(index, value));
+            index += 1;
+            let value = match became {
+                Became::Null => None,
+                Became::Same => value,
+                Became::Written => Some(&**self.value),
+            };
+            match value {
+                None => out.put_i32(-1),
+                Some(value) => {
+                    out.put_i32(i32::try_from(value.len()).unwrap_or(i32::MAX));
+                    out.extend_from_slice(value);
+                }
+            }
+            true
+        });
+        if whole == Some(true) { Ok(()) } else { Err(MALFORMED) }
+    }
+
+    fn text(&mut self, format: &TextFormat, row: &[u8], out: &mut BytesMut) -> Result<(), Error> {
+        let mut scratch = std::mem::take(self.field);
+        let mut index = 0;
+        let whole = copy_text::fields(format, row, &mut scratch, |raw, value| {
+            if index > 0 {
+                out.put_u8(format.delimiter);
+            }
+            let became = value.map_or(Became::Same, |value| self.value(index, value));
+            index += 1;
+            match became {
+                Became::Null => copy_text::put_field(format, None, out),
+                Became::Same => out.extend_from_slice(raw),
+                Became::Written => copy_text::put_field(format, Some(self.value), out),
+            }
+            true
+        });
+        *self.field = scratch;
+        out.extend_from_slice(if row.ends_with(b"\r\n") && format.csv { b"\r\n" } else { b"\n" });
+        if whole { Ok(()) } else { Err(MALFORMED) }
+    }
+
+    /// Leaves the replacement of a value that is not NULL in `value`.
+    fn value(&mut self, index: usize, value: &[u8]) -> Became {
+        let Some(shape) = self.layout.shapes.get(index).copied() else { return Became::Null };
+        self.value.clear();
+        let replacement = if let Some(rule) = self.layout.columns.get(self.plan, index) {
+            self.ledger.cell(index);
+            mask_by_column(shape, &rule.method, self.key, value, self.value)
+        } else if self.layout.looks.get(index) == Some(&Look::Nothing) {
+            return Became::Same;
+        } else {
+            let first = self.cell;
+            let (found, hides) = self.found_here();
+            self.ledger.found(found);
+            match (hides, found) {
+                (true, _) => {
+                    self.ledger.withheld();
+                    Replacement::Null
+                }
+                (false, []) => return Became::Same,
+                (false, _) => mask_by_pattern(shape, self.plan, self.key, value, first, found, self.value),
+            }
+        };
+        match replacement {
+            Replacement::Null => Became::Null,
+            Replacement::Written => Became::Written,
+        }
+    }
+
+    /// What was found in the next scanned value, and whether it hides more.
+    fn found_here(&mut self) -> (&'a [Found], bool) {
+        let beyond = Span { until: usize::MAX, hides: true };
+        let span = self.spans.get(self.span).copied().unwrap_or(beyond);
+        self.span += 1;
+        self.cell = span.until;
+        let count = self.found.iter().take_while(|each| each.cell < span.until).count();
+        let (found, rest) = self.found.split_at_checked(count).unwrap_or_default();
+        self.found = rest;
+        (found, span.hides)
+    }
+}
