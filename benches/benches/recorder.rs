@@ -125,7 +125,7 @@ fn event(number: u64, payload: &[u8]) -> Event<'_> {
     let body = match number % 3 {
         0 => Body::Request(Request { text: payload.into(), verdict: Verdict::Allow, ..Request::default() }),
         1 => Body::Response(Response { bytes: payload.into() }),
-        _ => Body::Outcome(Outcome { json: payload.into() }),
+        _ => Body::Outcome(Outcome { json: payload.into(), ..Outcome::default() }),
     };
     Event {
         session: SessionId::new(1_800_000_000_000, u128::from(number / 3 % SESSIONS) + 1),

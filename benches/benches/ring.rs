@@ -1,5 +1,5 @@
 //! What handing a record over costs: the producer's part, both ends on one thread, and two threads at work.
-//! In a ring as large as a core's and in one that fits a cache: a push meets the memory that its ring is made of.
+//! In rings of several sizes: a push meets the memory that its ring is made of, and a small one is in a cache.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "as in weir_benches")]
 
 use std::convert::Infallible;
@@ -52,8 +52,12 @@ fn hand_off(criterion: &mut Criterion) {
         let payload = vec![7; bytes];
         let mut group = criterion.benchmark_group(format!("ring/{name}"));
         group.throughput(Throughput::BytesDecimal(bytes as u64));
-        for (memory, capacity) in [("64 MiB", DEFAULT_CAPACITY_BYTES), ("2 MiB", 2 << 20)] {
-            let (mut producer, mut consumer) = ring(capacity);
+        for mebibytes in [64, 32, 16, 8, 2] {
+            let memory = format!("{mebibytes} MiB");
+            let (mut producer, mut consumer) = ring(mebibytes << 20);
+            // Memory is met for the first time once in a ring's life: not in what follows.
+            while push(&mut producer, &payload) {}
+            drain(&mut consumer, &mut room);
             group.bench_function(format!("push, {memory} ring"), |bench| {
                 bench.iter_custom(|records| {
                     let (mut left, mut spent) = (records, Duration::ZERO);

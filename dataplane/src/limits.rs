@@ -15,7 +15,7 @@
 //! | `login_timeout` | 15s | accept to first command | the connection is closed |
 //! | `dial_timeout` | 5s | to an upstream, and to its first answer | the login is refused |
 //! | `drain_timeout` | 30s | after SIGTERM | what is left is ended |
-//! | `ring_bytes` | 67108864 | bytes a core | sessions stop reading until the recorder catches up |
+//! | `ring_bytes` | 33554432 | bytes a core, more than twice `message_bytes` | sessions stop reading until the recorder catches up |
 //! | `token_cache` | 10000 | verified tokens a core | the oldest is verified again |
 //! | `cancel_rate` | 20 | cancel requests a second and core | ignored |
 
@@ -66,7 +66,7 @@ impl Default for Limits {
             login_timeout: Duration::from_secs(15),
             dial_timeout: Duration::from_secs(5),
             drain_timeout: Duration::from_secs(30),
-            ring_bytes: 64 << 20,
+            ring_bytes: 32 << 20,
             token_cache: 10_000,
             cancel_rate: 20,
         }

@@ -100,13 +100,10 @@ impl Record {
 
     /// Whether one step of a session may go on.
     pub(crate) fn has_room(&mut self) -> bool {
-        match self.producer.used_bytes() {
-            Ok(used) => self.capacity.saturating_sub(used) >= self.reserve,
-            Err(error) => {
-                self.fail(error);
-                false
-            }
-        }
+        self.producer.has_room(self.reserve).unwrap_or_else(|error| {
+            self.fail(error);
+            false
+        })
     }
 
     /// Wakes the session once there may be room. True: there is some now, do not wait.

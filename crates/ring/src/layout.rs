@@ -21,8 +21,9 @@
 
 use std::fmt;
 
-/// 64 MiB: rate times the worst fsync of a busy core.
-pub const DEFAULT_CAPACITY_BYTES: usize = 64 << 20;
+/// 32 MiB: twice the longest message, and seconds of a busy core's statements while the recorder is away. A larger one
+/// costs more a push, because a push meets memory that has left the caches.
+pub const DEFAULT_CAPACITY_BYTES: usize = 32 << 20;
 /// Sixteen pages.
 pub const MIN_CAPACITY_BYTES: usize = 64 << 10;
 /// What may gather while a consumer dozes: worth a write of its own, and still in the processor's cache.

@@ -202,6 +202,19 @@ impl Producer {
         Ok(record_span(max_len).is_some_and(|span| span as u64 <= room))
     }
 
+    /// Whether `len` bytes of the ring are free. The consumer's word is only read when ours is not enough.
+    ///
+    /// # Errors
+    /// The consumer's: `written` is not a place in this ring.
+    pub fn has_room(&mut self, len: usize) -> Result<bool, Error> {
+        let capacity = self.mapping.capacity() as u64;
+        let fits = |producer: &Self| capacity - (producer.head - producer.written) >= len as u64;
+        if !fits(self) {
+            self.written = self.read_written()?;
+        }
+        Ok(fits(self))
+    }
+
     /// Bytes of the ring that hold records not yet written by the recorder.
     ///
     /// # Errors

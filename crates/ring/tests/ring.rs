@@ -81,13 +81,16 @@ fn a_full_ring_refuses_and_rings_the_producer_when_there_is_room() {
     }
     assert!(matches!(push(&mut producer, &record), Err(PushError::Full)));
     assert_eq!(pushed, CAPACITY / 1024);
+    assert!(!producer.has_room(1).unwrap());
     assert!(!producer.wait_for_space(1000).unwrap());
     assert_eq!(drain(&mut consumer).unwrap().len(), pushed);
     // Taken is not written: nothing is free yet.
     assert!(matches!(push(&mut producer, &record), Err(PushError::Full)));
     assert!(!is_rung(producer.bell()));
+    assert!(!producer.has_room(1).unwrap());
     consumer.written();
     assert!(is_rung(producer.bell()));
+    assert!(producer.has_room(CAPACITY).unwrap() && !producer.has_room(CAPACITY + 1).unwrap());
     assert!(push(&mut producer, &record).is_ok());
     let too_long = producer.max_len() + 1;
     assert!(matches!(push(&mut producer, &vec![0; too_long]), Err(PushError::TooLong { .. })));
@@ -257,6 +260,7 @@ fn hostile_words_are_errors_that_name_the_word() {
         push(&mut producer, &[1; 40]).unwrap();
         scribble(&producer, WRITTEN, value);
         assert_eq!(named(&producer.used_bytes().unwrap_err()), "written", "{value}");
+        assert_eq!(named(&producer.has_room(CAPACITY).unwrap_err()), "written", "{value}");
         scribble(&producer, DURABLE, value);
         assert_eq!(named(&producer.durable().unwrap_err()), "durable", "{value}");
     }
