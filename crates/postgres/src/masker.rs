@@ -203,7 +203,7 @@ impl Seen<'_> {
 
 /// Calls `each` for every value of a tuple: count, then length and bytes each. `Some(true)`: all of it, to the end.
 #[inline]
-pub(crate) fn tuple(body: &[u8], mut each: impl FnMut(Option<&[u8]>) -> bool) -> Option<bool> {
+fn tuple(body: &[u8], mut each: impl FnMut(Option<&[u8]>) -> bool) -> Option<bool> {
     let mut fields = Fields(body);
     for _ in 0..fields.count()? {
         if !each(fields.value()?) {
