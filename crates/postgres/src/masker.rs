@@ -145,7 +145,11 @@ impl Masker {
                     tuple(values, |value| seen.value(value)) == Some(true) && seen.is_whole()
                 }
                 (Format::Text(text), Some(values)) => {
-                    copy_text::fields(text, values, field, |_, value| seen.value(value)) && seen.is_whole()
+                    let all = match copy_text::plain_fields(text, values) {
+                        Some(mut fields) => fields.all(|(_, value)| seen.value(value)),
+                        None => copy_text::fields(text, values, field, |_, value| seen.value(value)),
+                    };
+                    all && seen.is_whole()
                 }
             };
             if !whole {

@@ -115,7 +115,7 @@ impl<'a> Writer<'a> {
     fn text(&mut self, format: &TextFormat, row: &[u8], out: &mut BytesMut) -> Result<(), Error> {
         let mut scratch = std::mem::take(self.field);
         let (mut index, mut begin, mut written) = (0, 0, 0);
-        let whole = copy_text::fields(format, row, &mut scratch, |raw, value| {
+        let mut each = |raw: &[u8], value: Option<&[u8]>| {
             let end = begin + raw.len();
             let became = value.map_or(Became::Same, |value| self.value(index, value));
             let replacement = match became {
@@ -131,7 +131,11 @@ impl<'a> Writer<'a> {
             index += 1;
             begin = end + 1;
             true
-        });
+        };
+        let whole = match copy_text::plain_fields(format, row) {
+            Some(mut fields) => fields.all(|(raw, value)| each(raw, value)),
+            None => copy_text::fields(format, row, &mut scratch, each),
+        };
         *self.field = scratch;
         out.extend_from_slice(row.get(written..).ok_or(MALFORMED)?);
         if whole { Ok(()) } else { Err(MALFORMED) }
