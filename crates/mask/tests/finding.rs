@@ -210,6 +210,34 @@ proptest! {
         prop_assert_eq!(finder.find_cells(&plan, &batch).unwrap(), expected.as_slice());
     }
 
+    /// What stands between gathered cells is text that a match could go on with, as a length before a value can be.
+    #[test]
+    fn gathered_cells_are_searched_as_if_each_were_alone(
+        parts in prop::collection::vec(
+            (prop::collection::vec(fragment(), 0..6), prop::collection::vec(fragment(), 0..20), any::<bool>()),
+            0..12,
+        ),
+    ) {
+        let plan = pii();
+        let (mut source, mut places) = (Vec::new(), Vec::new());
+        for (fragments, between, in_source) in &parts {
+            let cell = fragments.concat();
+            source.extend_from_slice(cell.as_bytes());
+            places.push((source.len() - cell.len()..source.len(), cell, *in_source));
+            source.extend_from_slice(between.concat().as_bytes());
+        }
+        let (mut batch, mut one, mut expected) = (Cells::default(), Finder::default(), Vec::new());
+        let mut gather = batch.gather(&source);
+        for (index, (place, cell, in_source)) in places.iter().enumerate() {
+            gather.push(if *in_source { &source[place.clone()] } else { cell.as_bytes() });
+            let found = one.find(&plan, cell.as_bytes()).unwrap();
+            expected.extend(found.iter().map(|found| Found { cell: index, ..*found }));
+        }
+        drop(gather);
+        let mut finder = Finder::default();
+        prop_assert_eq!(finder.find_cells(&plan, &batch).unwrap(), expected.as_slice());
+    }
+
     #[test]
     fn ranges_are_in_order_and_apart(fragments in prop::collection::vec(fragment(), 0..40)) {
         let (text, plan) = (fragments.concat(), pii());

@@ -26,24 +26,6 @@ pub(crate) fn fields(
 ) -> bool {
     let Some(row) = row.strip_suffix(b"\n") else { return false };
     let row = if format.csv { row.strip_suffix(b"\r").unwrap_or(row) } else { row };
-    if format.csv || memchr2(b'\\', b'\n', row).is_some() {
-        return any_fields(format, row, scratch, each);
-    }
-    let mut from = 0;
-    Positions::new(format.delimiter, row).all(|end| {
-        let raw = row.get(from..end).unwrap_or_default();
-        from = end + 1;
-        each(raw, (raw != format.null).then_some(raw))
-    })
-}
-
-/// As [`fields`], of a row that may have escapes.
-fn any_fields(
-    format: &TextFormat,
-    row: &[u8],
-    scratch: &mut Vec<u8>,
-    mut each: impl FnMut(&[u8], Option<&[u8]>) -> bool,
-) -> bool {
     let mut rest = row;
     loop {
         scratch.clear();
@@ -60,6 +42,21 @@ fn any_fields(
             Some((_, behind)) => rest = behind,
         }
     }
+}
+
+/// The fields of a row whose values are all its own bytes, and these (`None`: NULL). `None` where they may be others, or
+/// the row is not well formed.
+pub(crate) fn plain_fields<'a>(
+    format: &'a TextFormat,
+    row: &'a [u8],
+) -> Option<impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)>> {
+    let row = row.strip_suffix(b"\n").filter(|row| !format.csv && memchr2(b'\\', b'\n', row).is_none())?;
+    let mut from = 0;
+    Some(Positions::new(format.delimiter, row).map(move |end| {
+        let field = row.get(from..end).unwrap_or_default();
+        from = end + 1;
+        (field, (field != format.null).then_some(field))
+    }))
 }
 
 /// Where a byte stands in a text, and the text's end. Many bytes at a time: fields are short, so that a search begun
@@ -228,35 +225,39 @@ pub(crate) fn put_field(format: &TextFormat, value: Option<&[u8]>, out: &mut Byt
         out.extend_from_slice(&format.null);
         return;
     };
+    let mut rest = value;
     if format.csv {
         // Quoted always: a masked field is never mistaken for NULL, a number or the end of data.
         out.put_u8(format.quote);
-        for byte in value {
-            if *byte == format.quote || *byte == format.escape {
-                out.put_u8(format.escape);
-            }
-            out.put_u8(*byte);
+        while let Some(at) = memchr2(format.quote, format.escape, rest) {
+            let (plain, behind) = rest.split_at_checked(at).unwrap_or_default();
+            out.extend_from_slice(plain);
+            out.put_u8(format.escape);
+            out.extend_from_slice(behind.get(..1).unwrap_or_default());
+            rest = behind.get(1..).unwrap_or_default();
         }
+        out.extend_from_slice(rest);
         out.put_u8(format.quote);
         return;
     }
-    for byte in value {
-        let letter = match byte {
+    let is_special = |byte: &u8| matches!(*byte, 0x08..=0x0d | b'\\') || *byte == format.delimiter;
+    while let Some(at) = rest.iter().position(is_special) {
+        let (plain, behind) = rest.split_at_checked(at).unwrap_or_default();
+        let Some((byte, behind)) = behind.split_first() else { break };
+        let letter = match *byte {
             b'\x08' => b'b',
             b'\x0c' => b'f',
             b'\n' => b'n',
             b'\r' => b'r',
             b'\t' => b't',
             b'\x0b' => b'v',
-            b'\\' => b'\\',
-            byte if *byte == format.delimiter => *byte,
-            byte => {
-                out.put_u8(*byte);
-                continue;
-            }
+            literal => literal,
         };
+        out.extend_from_slice(plain);
         out.extend_from_slice(&[b'\\', letter]);
+        rest = behind;
     }
+    out.extend_from_slice(rest);
 }
 
 #[cfg(test)]
@@ -276,10 +277,13 @@ mod tests {
 
     fn read(format: &TextFormat, row: &[u8]) -> Option<Vec<Option<Vec<u8>>>> {
         let mut out = Vec::new();
+        let plain = plain_fields(format, row)
+            .map(|fields| fields.map(|(_, value)| value.map(<[u8]>::to_vec)).collect::<Vec<_>>());
         let whole = fields(format, row, &mut Vec::new(), |_, value| {
             out.push(value.map(<[u8]>::to_vec));
             true
         });
+        assert!(plain.is_none_or(|plain| whole && plain == out));
         whole.then_some(out)
     }
 
@@ -325,7 +329,14 @@ mod tests {
 
     #[test]
     fn whatever_is_written_reads_back() {
-        let nasty = [Some("plain"), None, Some(""), Some("\\N"), Some("\\."), Some("a\tb,c\"d\\e\nf\r")];
+        let nasty = [
+            Some("plain"),
+            None,
+            Some(""),
+            Some("\\N"),
+            Some("\\."),
+            Some("a\tb,c\"d\\e\nf\r\u{8}\u{b}\u{c}"),
+        ];
         for csv in [false, true] {
             for escape in [b'"', b'\\'] {
                 let format = TextFormat { escape, ..format(csv) };

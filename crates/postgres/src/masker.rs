@@ -145,7 +145,11 @@ impl Masker {
                     tuple(values, |value| seen.value(value)) == Some(true) && seen.is_whole()
                 }
                 (Format::Text(text), Some(values)) => {
-                    copy_text::fields(text, values, field, |_, value| seen.value(value)) && seen.is_whole()
+                    let all = match copy_text::plain_fields(text, values) {
+                        Some(mut fields) => fields.all(|(_, value)| seen.value(value)),
+                        None => copy_text::fields(text, values, field, |_, value| seen.value(value)),
+                    };
+                    all && seen.is_whole()
                 }
             };
             if !whole {
@@ -203,7 +207,7 @@ impl Seen<'_> {
 
 /// Calls `each` for every value of a tuple: count, then length and bytes each. `Some(true)`: all of it, to the end.
 #[inline]
-pub(crate) fn tuple(body: &[u8], mut each: impl FnMut(Option<&[u8]>) -> bool) -> Option<bool> {
+fn tuple(body: &[u8], mut each: impl FnMut(Option<&[u8]>) -> bool) -> Option<bool> {
     let mut fields = Fields(body);
     for _ in 0..fields.count()? {
         if !each(fields.value()?) {

@@ -7,11 +7,11 @@ use weir_mask::{Found, Ledger, MaskKey, Replacement};
 use weir_policy::MaskPlan;
 
 use crate::Error;
-use crate::codec::{body, message};
+use crate::codec::{Fields, body, message};
 use crate::copy_shape::TextFormat;
 use crate::copy_text;
 use crate::layout::{Layout, Look};
-use crate::masker::{Format, MALFORMED, Row, Span, tuple};
+use crate::masker::{Format, MALFORMED, Row, Span};
 use crate::values::{mask_by_column, mask_by_pattern};
 
 /// The second walk: writes what the first one found.
@@ -86,47 +86,58 @@ impl<'a> Writer<'a> {
         }
     }
 
-    fn tuple(&mut self, rows: &[u8], out: &mut BytesMut) -> Result<(), Error> {
-        out.extend_from_slice(rows.get(..2).ok_or(MALFORMED)?);
-        let mut index = 0;
-        let whole = tuple(rows, |value| {
-            let became = value.map_or(Became::Null, |value| self.value(index, value));
-            index += 1;
-            let value = match became {
+    /// Values that stay are copied as they came, as many at once as stand together; so are fields of text.
+    fn tuple(&mut self, row: &[u8], out: &mut BytesMut) -> Result<(), Error> {
+        let mut fields = Fields(row);
+        let mut written = 0;
+        for index in 0..fields.count().ok_or(MALFORMED)? {
+            let begin = row.len() - fields.0.len();
+            let Some(value) = fields.value().ok_or(MALFORMED)? else { continue };
+            let replacement = match self.value(index, value) {
+                Became::Same => continue,
                 Became::Null => None,
-                Became::Same => value,
                 Became::Written => Some(&**self.value),
             };
-            match value {
+            out.extend_from_slice(row.get(written..begin).ok_or(MALFORMED)?);
+            match replacement {
                 None => out.put_i32(-1),
                 Some(value) => {
                     out.put_i32(i32::try_from(value.len()).unwrap_or(i32::MAX));
                     out.extend_from_slice(value);
                 }
             }
-            true
-        });
-        if whole == Some(true) { Ok(()) } else { Err(MALFORMED) }
+            written = row.len() - fields.0.len();
+        }
+        out.extend_from_slice(row.get(written..).ok_or(MALFORMED)?);
+        if fields.is_empty() { Ok(()) } else { Err(MALFORMED) }
     }
 
     fn text(&mut self, format: &TextFormat, row: &[u8], out: &mut BytesMut) -> Result<(), Error> {
         let mut scratch = std::mem::take(self.field);
-        let mut index = 0;
-        let whole = copy_text::fields(format, row, &mut scratch, |raw, value| {
-            if index > 0 {
-                out.put_u8(format.delimiter);
-            }
+        let (mut index, mut begin, mut written) = (0, 0, 0);
+        let mut each = |raw: &[u8], value: Option<&[u8]>| {
+            let end = begin + raw.len();
             let became = value.map_or(Became::Same, |value| self.value(index, value));
-            index += 1;
-            match became {
-                Became::Null => copy_text::put_field(format, None, out),
-                Became::Same => out.extend_from_slice(raw),
-                Became::Written => copy_text::put_field(format, Some(self.value), out),
+            let replacement = match became {
+                Became::Same => None,
+                Became::Null => Some(None),
+                Became::Written => Some(Some(&**self.value)),
+            };
+            if let Some(value) = replacement {
+                out.extend_from_slice(row.get(written..begin).unwrap_or_default());
+                copy_text::put_field(format, value, out);
+                written = end;
             }
+            index += 1;
+            begin = end + 1;
             true
-        });
+        };
+        let whole = match copy_text::plain_fields(format, row) {
+            Some(mut fields) => fields.all(|(raw, value)| each(raw, value)),
+            None => copy_text::fields(format, row, &mut scratch, each),
+        };
         *self.field = scratch;
-        out.extend_from_slice(if row.ends_with(b"\r\n") && format.csv { b"\r\n" } else { b"\n" });
+        out.extend_from_slice(row.get(written..).ok_or(MALFORMED)?);
         if whole { Ok(()) } else { Err(MALFORMED) }
     }
 
