@@ -70,9 +70,9 @@ load-packages:
 # Stock drivers, at fixed versions, inside the tree.
 drivers: $(VENV)/.ready $(NODE)/.ready
 
-$(VENV)/.ready: dataplane/tests/drivers/requirements.txt | test-packages
+$(VENV)/.ready: dataplane/tests/drivers/requirements.txt recorder/verify/requirements.txt | test-packages
 	python3 -m venv $(VENV)
-	$(VENV)/bin/pip -q install -r $<
+	$(VENV)/bin/pip -q install $(addprefix -r ,$^)
 	touch $@
 
 $(NODE)/.ready: dataplane/tests/drivers/package.json | test-packages

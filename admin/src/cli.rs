@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use weir_segment::{Kind, RingId};
 
 /// Administers Weir: serves the node's admin service, and asks it things.
 #[derive(Parser)]
@@ -202,6 +203,38 @@ pub(crate) enum Recorded {
         /// The node's public segment key
         #[arg(long, env = "WEIR_VERIFY_KEY", value_name = "FILE")]
         key: PathBuf,
+        /// Number of the first segment, where earlier ones were retired
+        #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+        first: u64,
+        /// The recorder has ended: the last segment must be sealed too
+        #[arg(long)]
+        sealed: bool,
+        /// Remember here how far the record went, and find it set back or cut since. Keep the file where the recorder
+        /// cannot write
+        #[arg(long, value_name = "FILE")]
+        checkpoint: Option<PathBuf>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// One event with its proof, as JSON: nothing else of the segment is in it
+    #[command(
+        after_help = "The events of a command and their sequences are in `sessions export --session ID`.\n\n\
+                            Examples:\n  weir-admin sessions prove 01HX --command 3 > command-3.proof\n  \
+                            weir-admin sessions prove 01HX --command 3 --kind outcome > outcome-3.proof\n  \
+                            weir-admin sessions prove 01HX --sequence 17 > event-17.proof"
+    )]
+    Prove(ProveArgs),
+    /// Check the proof of one event: needs the file and a public key, no segments
+    #[command(
+        after_help = "Example:\n  weir-admin sessions check-proof command-3.proof --key /etc/weir/segment.pub"
+    )]
+    CheckProof {
+        /// What `prove` printed
+        file: PathBuf,
+        /// The node's public segment key
+        #[arg(long, visible_alias = "trusted-key", env = "WEIR_VERIFY_KEY", value_name = "FILE")]
+        key: PathBuf,
         /// Print JSON
         #[arg(long)]
         json: bool,
@@ -218,6 +251,32 @@ pub(crate) enum Recorded {
         #[arg(long)]
         json: bool,
     },
+}
+
+#[derive(Args)]
+pub(crate) struct ProveArgs {
+    /// Session id, or enough of its beginning. Not needed with --ring
+    #[arg(required_unless_present = "ring")]
+    pub session: Option<String>,
+    /// A command of the session, by its ordinal from 1
+    #[arg(long, value_name = "N", requires = "session", required_unless_present = "sequence")]
+    pub command: Option<u64>,
+    /// Which of the command's events
+    #[arg(long, value_name = "KIND", default_value = "request", value_parser = kind)]
+    pub kind: Kind,
+    /// An event by its sequence in its ring
+    #[arg(long, value_name = "N", conflicts_with_all = ["command", "kind"])]
+    pub sequence: Option<u64>,
+    /// The event's ring, where the session is not enough or there is none
+    #[arg(long, value_name = "RING")]
+    pub ring: Option<RingId>,
+    #[command(flatten)]
+    pub segments: SegmentsArg,
+}
+
+fn kind(word: &str) -> Result<Kind, String> {
+    let words = Kind::ALL.map(Kind::word).join(", ");
+    Kind::ALL.into_iter().find(|kind| kind.word() == word).ok_or(format!("one of {words}"))
 }
 
 #[derive(Args, Default)]

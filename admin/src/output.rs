@@ -18,6 +18,13 @@ pub(crate) fn line(arguments: Arguments<'_>) {
     }
 }
 
+/// Text that ends its own lines.
+pub(crate) fn text(text: &str) {
+    if let Err(error) = std::io::stdout().lock().write_all(text.as_bytes()) {
+        ended(&error);
+    }
+}
+
 /// Standard output took no more.
 pub(crate) fn ended(error: &std::io::Error) -> ! {
     if error.kind() != ErrorKind::BrokenPipe {

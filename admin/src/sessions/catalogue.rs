@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use serde::{Serialize, Serializer};
@@ -44,11 +45,22 @@ fn as_text<S: Serializer>(session: &SessionId, to: S) -> Result<S::Ok, S::Error>
     to.collect_str(session)
 }
 
-/// Every session of a directory, in the order they began.
-pub(super) fn read(dir: &Path) -> Result<Vec<Summary>> {
+/// Every session of a directory, in the order they began; and whether all that is there could be read.
+pub(super) fn read(dir: &Path) -> Result<(Vec<Summary>, bool)> {
+    gather(|visit| files::walk(dir, visit))
+}
+
+/// The same sessions without a word, where the command reads the directory again anyway.
+pub(super) fn read_quietly(dir: &Path) -> Result<Vec<Summary>> {
+    Ok(gather(|visit| files::walk_quietly(dir, visit))?.0)
+}
+
+type Visit<'v> = &'v mut dyn FnMut(&Head, &Body<'_>) -> Result<()>;
+
+fn gather(walk: impl FnOnce(Visit<'_>) -> Result<bool>) -> Result<(Vec<Summary>, bool)> {
     let mut places: HashMap<SessionId, usize> = HashMap::new();
     let mut all: Vec<Summary> = Vec::new();
-    files::walk(dir, |head, body| {
+    let whole = walk(&mut |head, body| {
         if head.session == SessionId::NONE {
             return Ok(());
         }
@@ -63,7 +75,7 @@ pub(super) fn read(dir: &Path) -> Result<Vec<Summary>> {
         Ok(())
     })?;
     all.sort_by_key(|summary| summary.session);
-    Ok(all)
+    Ok((all, whole))
 }
 
 impl Summary {
@@ -123,12 +135,12 @@ impl Summary {
     }
 }
 
-pub(super) fn list(dir: &Path, filter: &SessionFilter, json: bool) -> Result<()> {
-    let mut sessions = read(dir)?;
+pub(super) fn list(dir: &Path, filter: &SessionFilter, json: bool) -> Result<ExitCode> {
+    let (mut sessions, whole) = read(dir)?;
     sessions.retain(|session| session.passes(filter));
     if json {
         say!("{}", serde_json::to_string_pretty(&sessions)?);
-        return Ok(());
+        return Ok(files::code(whole));
     }
     let row = |one: &Summary| {
         vec![
@@ -158,16 +170,18 @@ pub(super) fn list(dir: &Path, filter: &SessionFilter, json: bool) -> Result<()>
         "STATE",
     ];
     table::print(&head, &rows, "no recorded sessions");
-    Ok(())
+    Ok(files::code(whole))
 }
 
-pub(super) fn show(dir: &Path, session: SessionId, json: bool) -> Result<()> {
-    let Some(summary) = read(dir)?.into_iter().find(|summary| summary.session == session) else {
+pub(super) fn show(dir: &Path, wanted: &str, json: bool) -> Result<ExitCode> {
+    let (sessions, whole) = read(dir)?;
+    let session = super::choose(wanted, &sessions)?;
+    let Some(summary) = sessions.into_iter().find(|summary| summary.session == session) else {
         bail!("session {session} is not recorded here");
     };
     if json {
         say!("{}", serde_json::to_string_pretty(&summary)?);
-        return Ok(());
+        return Ok(files::code(whole));
     }
     let optional = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".into());
     for (name, value) in [
@@ -200,5 +214,5 @@ pub(super) fn show(dir: &Path, session: SessionId, json: bool) -> Result<()> {
     ] {
         say!("{name:<12} {}", table::plain(&value));
     }
-    Ok(())
+    Ok(files::code(whole))
 }

@@ -2,6 +2,7 @@
 
 use std::io::{BufWriter, Write as _};
 use std::path::Path;
+use std::process::ExitCode;
 
 use anyhow::Result;
 use base64::Engine as _;
@@ -13,9 +14,9 @@ use super::files;
 use super::search::word;
 use crate::output;
 
-pub(super) fn run(dir: &Path, only: Option<SessionId>) -> Result<()> {
+pub(super) fn run(dir: &Path, only: Option<SessionId>) -> Result<ExitCode> {
     let mut out = BufWriter::new(std::io::stdout().lock());
-    files::walk(dir, |head, body| {
+    let whole = files::walk(dir, |head, body| {
         if only.is_none_or(|only| only == head.session) {
             let line = format!("{}\n", event(head, body));
             out.write_all(line.as_bytes()).unwrap_or_else(|error| output::ended(&error));
@@ -23,10 +24,17 @@ pub(super) fn run(dir: &Path, only: Option<SessionId>) -> Result<()> {
         Ok(())
     })?;
     out.flush().unwrap_or_else(|error| output::ended(&error));
-    Ok(())
+    Ok(files::code(whole))
 }
 
 pub(super) fn event(head: &Head, body: &Body<'_>) -> Value {
+    let mut object = self::head(head);
+    content(&mut object, body);
+    Value::Object(object)
+}
+
+/// What the clear head alone tells.
+pub(super) fn head(head: &Head) -> Map<String, Value> {
     let mut object = Map::new();
     let mut put = |name: &str, value: Value| drop(object.insert(name.to_owned(), value));
     put("ring", json!(head.ring.to_string()));
@@ -35,15 +43,14 @@ pub(super) fn event(head: &Head, body: &Body<'_>) -> Value {
         put("session", json!(head.session.to_string()));
     }
     put("at_unix_us", json!(head.wall_unix_us));
-    put("kind", json!(body.kind().word()));
+    put("kind", head.kind().map_or_else(|| json!(head.kind), |kind| json!(kind.word())));
     if head.ordinal != 0 {
         put("command", json!(head.ordinal));
         put("lane", json!(head.lane));
     }
     put("to_upstream_bytes", json!(head.to_upstream_bytes));
     put("to_client_bytes", json!(head.to_client_bytes));
-    content(&mut object, body);
-    Value::Object(object)
+    object
 }
 
 fn content(object: &mut Map<String, Value>, body: &Body<'_>) {

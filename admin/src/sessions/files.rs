@@ -3,9 +3,10 @@
 use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
-use weir_segment::{Body, Damage, Error, FrameType, Head, Reader};
+use weir_segment::{Body, Damage, Error, FrameType, HEADER_LEN, Head, Reader};
 
 /// Every regular file but hidden ones and notes, by name: the recorder numbers them with leading zeros.
 pub(super) fn segments(dir: &Path) -> Result<Vec<PathBuf>> {
@@ -28,22 +29,47 @@ pub(super) fn open(path: &Path) -> Result<BufReader<File>> {
     Ok(BufReader::with_capacity(256 << 10, file))
 }
 
-/// Calls `visit` for every event in order. Damage ends its segment with a word on stderr: the next one may be whole,
-/// and `verify` is where damage is judged. Events of a later Weir are passed over.
-pub(super) fn walk(dir: &Path, mut visit: impl FnMut(&Head, &Body<'_>) -> Result<()>) -> Result<()> {
+/// Calls `visit` for every event in order; the answer is whether all that is there could be read. Damage ends its
+/// segment with a word on stderr: the next one may be whole, and `verify` is where damage is judged. Events of a later
+/// Weir are passed over.
+pub(super) fn walk(dir: &Path, visit: impl FnMut(&Head, &Body<'_>) -> Result<()>) -> Result<bool> {
+    walk_telling(dir, true, visit)
+}
+
+/// The same without a word: for another pass over the same directory, whose damage the first one tells.
+pub(super) fn walk_quietly(dir: &Path, visit: impl FnMut(&Head, &Body<'_>) -> Result<()>) -> Result<bool> {
+    walk_telling(dir, false, visit)
+}
+
+fn walk_telling(
+    dir: &Path,
+    tell: bool,
+    mut visit: impl FnMut(&Head, &Body<'_>) -> Result<()>,
+) -> Result<bool> {
     let files = segments(dir)?;
-    for (index, path) in files.iter().enumerate() {
-        let last = index + 1 == files.len();
-        if let Err(error) = walk_one(path, &mut visit)? {
-            // The recorder may be in the middle of the last frame.
-            let being_written =
-                last && matches!(error, Error::Frame { damage: Damage::Cut, .. } | Error::Header(_));
-            if !being_written {
-                eprintln!("weir-admin: {}: {error}; run `weir-admin sessions verify`", path.display());
-            }
+    let mut whole = true;
+    for path in &files {
+        let Err(error) = walk_one(path, &mut visit)? else { continue };
+        if Some(path) == files.last() && is_being_written(path, &error)? {
+            continue;
+        }
+        whole = false;
+        if tell {
+            eprintln!("weir-admin: {}: {error}; run `weir-admin sessions verify`", path.display());
         }
     }
-    Ok(())
+    Ok(whole)
+}
+
+/// The recorder may be in the middle of the last segment's last frame, or of its header.
+fn is_being_written(path: &Path, error: &Error) -> Result<bool> {
+    let in_frame = matches!(error, Error::Frame { damage: Damage::Cut, .. });
+    Ok(in_frame || matches!(error, Error::Header(_)) && std::fs::metadata(path)?.len() < HEADER_LEN as u64)
+}
+
+/// What a command ends with that read a directory: 1 where some of it could not be read.
+pub(super) fn code(whole: bool) -> ExitCode {
+    ExitCode::from(u8::from(!whole))
 }
 
 fn walk_one(
@@ -72,6 +98,19 @@ fn walk_one(
             Err(error) => return Ok(Err(error)),
         }
     }
+}
+
+/// Calls `visit` with the head of every event of a file: bodies stay closed. Fails where it cannot be read further.
+pub(super) fn heads(path: &Path, mut visit: impl FnMut(&Head)) -> Result<()> {
+    let mut reader = Reader::new(open(path)?)?;
+    while let Some(frame) = reader.next()? {
+        match frame.frame {
+            FrameType::Event => visit(&frame.head),
+            FrameType::Padding => {}
+            FrameType::Index | FrameType::Seal => break,
+        }
+    }
+    Ok(())
 }
 
 /// Milliseconds since the epoch of an event, for people.

@@ -6,6 +6,7 @@ mod export;
 mod files;
 mod http;
 mod postgres;
+mod prove;
 mod replay;
 mod search;
 mod verify;
@@ -20,42 +21,44 @@ use crate::cli::Recorded;
 
 pub(crate) fn run(command: Recorded) -> Result<ExitCode> {
     match command {
-        Recorded::List { segments, filter, json } => catalogue::list(&segments.segments, &filter, json)?,
-        Recorded::Show { session, segments, json } => {
-            catalogue::show(&segments.segments, find(&segments.segments, &session)?, json)?;
-        }
+        Recorded::List { segments, filter, json } => catalogue::list(&segments.segments, &filter, json),
+        Recorded::Show { session, segments, json } => catalogue::show(&segments.segments, &session, json),
         Recorded::Search { text, segments, filter, json } => {
-            return search::run(&segments.segments, &text, &filter, json);
+            search::run(&segments.segments, &text, &filter, json)
         }
         Recorded::Replay { session, segments } => {
-            replay::run(&segments.segments, find(&segments.segments, &session)?)?;
+            replay::run(&segments.segments, find(&segments.segments, &session)?)
         }
-        Recorded::Verify { segments, key, json } => return verify::run(&segments.segments, &key, json),
+        Recorded::Verify { segments, key, first, sealed, checkpoint, json } => {
+            let options = verify::Options { first, sealed, checkpoint, json };
+            verify::run(&segments.segments, &key, &options)
+        }
+        Recorded::Prove(arg) => prove::run(&arg),
+        Recorded::CheckProof { file, key, json } => prove::check(&file, &key, json),
         Recorded::Export { segments, session, json: _ } => {
             let only = session.map(|session| find(&segments.segments, &session)).transpose()?;
-            export::run(&segments.segments, only)?;
+            export::run(&segments.segments, only)
         }
     }
-    Ok(ExitCode::SUCCESS)
 }
 
 /// The session whose id this is, or the only recorded one whose id begins so.
 fn find(dir: &Path, text: &str) -> Result<SessionId> {
+    match text.parse() {
+        Ok(id) => Ok(id),
+        Err(_) => choose(text, &catalogue::read_quietly(dir)?),
+    }
+}
+
+fn choose(text: &str, sessions: &[catalogue::Summary]) -> Result<SessionId> {
     if let Ok(id) = text.parse() {
         return Ok(id);
     }
     let wanted = text.to_ascii_uppercase();
-    let mut found: Option<SessionId> = None;
-    for summary in catalogue::read(dir)? {
-        if summary.session.to_string().starts_with(&wanted) {
-            if found.is_some() {
-                bail!("several sessions begin with {text:?}; give more of the id");
-            }
-            found = Some(summary.session);
-        }
-    }
-    match found {
-        Some(id) if !wanted.is_empty() => Ok(id),
+    let mut found = sessions.iter().filter(|summary| summary.session.to_string().starts_with(&wanted));
+    match (found.next(), found.next()) {
+        (Some(only), None) if !wanted.is_empty() => Ok(only.session),
+        (Some(_), Some(_)) => bail!("several sessions begin with {text:?}; give more of the id"),
         _ => bail!("no recorded session begins with {text:?}"),
     }
 }

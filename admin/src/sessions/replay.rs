@@ -1,6 +1,7 @@
 //! `sessions replay`: what the client sent, what was decided, and what it saw, in order.
 
 use std::path::Path;
+use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use weir_segment::{Body, Head, Open, Request, SessionId, Verdict};
@@ -17,9 +18,9 @@ enum Answers {
     Unread(u64),
 }
 
-pub(super) fn run(dir: &Path, session: SessionId) -> Result<()> {
+pub(super) fn run(dir: &Path, session: SessionId) -> Result<ExitCode> {
     let mut replay = Replay { answers: Answers::Unread(0), events: 0 };
-    files::walk(dir, |head, body| {
+    let whole = files::walk(dir, |head, body| {
         if head.session == session {
             replay.event(head, body);
         }
@@ -29,7 +30,7 @@ pub(super) fn run(dir: &Path, session: SessionId) -> Result<()> {
         bail!("session {session} is not recorded here");
     }
     replay.flush();
-    Ok(())
+    Ok(files::code(whole))
 }
 
 struct Replay {

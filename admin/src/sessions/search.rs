@@ -15,6 +15,8 @@ use crate::table;
 #[derive(Serialize)]
 struct Hit {
     session: String,
+    /// Ordinal within the session, as `prove` takes it.
+    command: u64,
     at_unix_ms: u64,
     subject: String,
     connection: String,
@@ -25,13 +27,14 @@ struct Hit {
 
 pub(super) fn run(dir: &Path, wanted: &str, filter: &SessionFilter, json: bool) -> Result<ExitCode> {
     let wanted = wanted.to_lowercase();
-    let sessions: HashMap<_, _> = catalogue::read(dir)?
+    let (sessions, whole) = catalogue::read(dir)?;
+    let sessions: HashMap<_, _> = sessions
         .into_iter()
         .filter(|summary| summary.passes(filter))
         .map(|summary| (summary.session, summary))
         .collect();
     let (mut hits, mut looked_at) = (Vec::new(), 0_u64);
-    files::walk(dir, |head, body| {
+    files::walk_quietly(dir, |head, body| {
         let (Body::Request(request), Some(session)) = (body, sessions.get(&head.session)) else {
             return Ok(());
         };
@@ -40,6 +43,7 @@ pub(super) fn run(dir: &Path, wanted: &str, filter: &SessionFilter, json: bool) 
         if text.to_lowercase().contains(&wanted) {
             hits.push(Hit {
                 session: head.session.to_string(),
+                command: head.ordinal,
                 at_unix_ms: files::unix_ms(head),
                 subject: session.subject.clone(),
                 connection: format!("{}/{}", session.connection, session.role),
@@ -57,6 +61,7 @@ pub(super) fn run(dir: &Path, wanted: &str, filter: &SessionFilter, json: bool) 
         let row = |hit: &Hit| {
             vec![
                 hit.session.clone(),
+                hit.command.to_string(),
                 table::time(hit.at_unix_ms),
                 hit.subject.clone(),
                 hit.connection.clone(),
@@ -66,10 +71,10 @@ pub(super) fn run(dir: &Path, wanted: &str, filter: &SessionFilter, json: bool) 
             ]
         };
         let rows: Vec<Vec<String>> = hits.iter().map(row).collect();
-        let head = ["SESSION", "AT", "SUBJECT", "CONNECTION", "VERDICT", "RULE", "COMMAND"];
+        let head = ["SESSION", "NO", "AT", "SUBJECT", "CONNECTION", "VERDICT", "RULE", "COMMAND"];
         table::print(&head, &rows, "no such command");
     }
-    Ok(ExitCode::from(u8::from(hits.is_empty())))
+    Ok(files::code(whole && !hits.is_empty()))
 }
 
 pub(super) const fn word(verdict: Verdict) -> &'static str {

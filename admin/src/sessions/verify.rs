@@ -1,13 +1,23 @@
 //! `sessions verify`: one line a segment, and the first bad place by name. Needs public keys alone.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
 use serde::Serialize;
-use weir_segment::{Report, Verifier};
+use weir_segment::{Checkpoint, Fault, Finding, Report, Verifier};
 
 use super::files;
+
+/// What the auditor knows of the directory besides its keys.
+pub(super) struct Options {
+    /// Number of the first segment.
+    pub first: u64,
+    /// The recorder has ended.
+    pub sealed: bool,
+    pub checkpoint: Option<PathBuf>,
+    pub json: bool,
+}
 
 #[derive(Serialize)]
 struct Line {
@@ -16,48 +26,103 @@ struct Line {
     events: u64,
     bytes: u64,
     sealed: bool,
-    /// None: all is well.
+    /// FORMAT.md's word for what is wrong, and where; none: all is well.
+    fault: Option<&'static str>,
+    offset: Option<u64>,
+    /// The same for people.
     finding: Option<String>,
 }
 
-pub(super) fn run(dir: &Path, key: &Path, json: bool) -> Result<ExitCode> {
+pub(super) fn run(dir: &Path, key: &Path, options: &Options) -> Result<ExitCode> {
     let trusted = public_keys(key)?;
     let segments = files::segments(dir)?;
     if segments.is_empty() {
         bail!("{} holds no segments, which proves nothing", dir.display());
     }
-    let mut verifier = Verifier::new(&trusted);
+    let mut verifier = Verifier::new(&trusted).starting_at(options.first);
+    if let Some(checkpoint) = options.checkpoint.as_deref().map(remembered).transpose()?.flatten() {
+        verifier = verifier.remembering(checkpoint);
+    }
     let mut lines = Vec::with_capacity(segments.len());
-    for (index, path) in segments.iter().enumerate() {
-        let may_be_open = index + 1 == segments.len();
+    for path in &segments {
+        let may_be_open = Some(path) == segments.last() && !options.sealed;
         let report = verifier.segment(files::open(path)?, may_be_open)?;
         let line = Line::new(path, &report);
-        if !json {
+        if !options.json {
             say!("{line}");
         }
         lines.push(line);
     }
-    let bad = lines.iter().filter(|line| line.finding.is_some()).count();
-    if json {
+    let count = lines.len();
+    let mut bad = lines.iter().filter(|line| line.finding.is_some()).count();
+    match verifier.finish() {
+        // A damaged segment is no evidence that the list was set back besides.
+        Err(fault) if bad == 0 => {
+            bad = 1;
+            let line = Line::missing(&fault);
+            if !options.json {
+                say!("{line}");
+            }
+            lines.push(line);
+        }
+        Ok(Some(checkpoint)) if bad == 0 => remember(options.checkpoint.as_deref(), checkpoint)?,
+        Ok(_) | Err(_) => {}
+    }
+    if options.json {
         say!("{}", serde_json::to_string_pretty(&lines)?);
     } else if bad == 0 {
         let events: u64 = lines.iter().map(|line| line.events).sum();
-        say!("{} segments, {events} events: complete, in order, unaltered", lines.len());
+        say!("{count} segments, {events} events: complete, in order, unaltered");
     } else {
-        say!("{bad} of {} segments are not as they were written", lines.len());
+        say!("{bad} of {count} segments are not as they were written");
     }
     Ok(ExitCode::from(u8::from(bad > 0)))
 }
 
+fn remembered(path: &Path) -> Result<Option<Checkpoint>> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text.parse().with_context(|| path.display().to_string())?)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+    }
+}
+
+/// Never leaves half a checkpoint behind.
+fn remember(path: Option<&Path>, checkpoint: Checkpoint) -> Result<()> {
+    let Some(path) = path else { return Ok(()) };
+    let mut new = path.as_os_str().to_owned();
+    new.push(".new");
+    std::fs::write(&new, format!("{checkpoint}\n"))
+        .and_then(|()| std::fs::rename(&new, path))
+        .with_context(|| format!("cannot write {}", path.display()))
+}
+
 impl Line {
     fn new(path: &Path, report: &Report) -> Self {
+        let finding = report.finding.as_ref();
         Self {
             file: path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
             number: report.number,
             events: report.events,
             bytes: report.bytes,
             sealed: report.seal.is_some(),
-            finding: report.finding.as_ref().map(ToString::to_string),
+            fault: finding.map(|finding| finding.fault.word()),
+            offset: finding.map(|finding| finding.offset),
+            finding: finding.map(Finding::to_string),
+        }
+    }
+
+    /// A segment that is remembered and not there.
+    fn missing(fault: &Fault) -> Self {
+        Self {
+            file: "-".into(),
+            number: 0,
+            events: 0,
+            bytes: 0,
+            sealed: false,
+            fault: Some(fault.word()),
+            offset: None,
+            finding: Some(fault.to_string()),
         }
     }
 }
@@ -74,7 +139,7 @@ impl std::fmt::Display for Line {
 }
 
 /// One public key a line, as `weir-recorder keygen` writes it: two while a key is being replaced.
-fn public_keys(path: &Path) -> Result<Vec<[u8; 32]>> {
+pub(super) fn public_keys(path: &Path) -> Result<Vec<[u8; 32]>> {
     let text =
         std::fs::read_to_string(path).with_context(|| format!("cannot read the key {}", path.display()))?;
     let mut keys = Vec::new();

@@ -2,6 +2,7 @@
 //!
 //! Each struct is archived by rkyv as version [`VERSION`] of its kind, by itself, so that a small event stays small. A
 //! layout here is never changed: a new one gets its own types and the next version number, and `view` reads both.
+//! FORMAT.md, "Bodies", has the bytes that come of it.
 
 use std::borrow::Cow;
 

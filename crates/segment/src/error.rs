@@ -18,6 +18,12 @@ pub enum Error {
     /// The caller's fault: not 26 digits of Crockford base 32.
     #[error("a session id is 26 digits of Crockford base 32")]
     SessionId,
+    /// The caller's fault: not what `RingId` prints.
+    #[error("a ring id is 12 hexadecimal digits, a dash and the core's number")]
+    RingId,
+    /// The caller's fault: not what `Checkpoint` prints.
+    #[error("a checkpoint is one line: `weir-checkpoint-1`, a segment's number and its root")]
+    Checkpoint,
     /// The operator's fault.
     #[error("the signing key is not an Ed25519 key in PKCS#8")]
     SigningKey,
@@ -57,6 +63,9 @@ pub enum Error {
     /// The input's fault.
     #[error("the proof does not hold: {0}")]
     Proof(&'static str),
+    /// The input's fault.
+    #[error("not a proof that this version of Weir can read: {0}")]
+    ProofFile(String),
     /// The kernel's answer.
     #[error("cannot read the segment: {0}")]
     Io(#[from] std::io::Error),

@@ -1,24 +1,7 @@
 //! An event: an 80-byte clear head and a body, written by its producer straight into a ring's slot.
 //!
-//! The head is laid out by hand, since it stays readable in the frame when the body is compressed or encrypted. All
-//! numbers are little-endian:
-//!
-//! | at | bytes | what |
-//! |---|---|---|
-//! | 0 | 8 | ring id; the recorder fills it in |
-//! | 8 | 8 | sequence within the ring; the recorder fills it in |
-//! | 16 | 16 | session id; 0: none |
-//! | 32 | 8 | wall clock, microseconds since the Unix epoch, signed |
-//! | 40 | 8 | monotonic clock, nanoseconds since the node's boot |
-//! | 48 | 4 | application bytes forwarded to the upstream that this event accounts for |
-//! | 52 | 4 | application bytes forwarded to the client that this event accounts for |
-//! | 56 | 8 | ordinal of the command within the session; 0: none |
-//! | 64 | 4 | lane |
-//! | 68 | 1 | kind |
-//! | 69 | 1 | version of the body's layout |
-//! | 70 | 1 | direction: 0 the gateway itself, 1 towards the upstream, 2 towards the client |
-//! | 71 | 1 | mark: a request's verdict, a release's outcome, else 0 |
-//! | 72 | 8 | zero; kept for a keyed search token |
+//! The head is laid out by hand, as FORMAT.md, "Event", says, since it stays readable in the frame when the body is
+//! compressed or encrypted. Ring id and sequence are the recorder's to fill in.
 
 use std::mem::MaybeUninit;
 
@@ -154,7 +137,7 @@ impl Head {
         Direction::from_code(self.direction)
     }
 
-    /// Lays the head out as the table above says.
+    /// Lays the head out as FORMAT.md says.
     pub fn write(&self, out: &mut [u8; HEAD_LEN]) {
         let [low, high] = halves(self.session.0);
         let bytes = u64::from(self.to_upstream_bytes) | (u64::from(self.to_client_bytes) << 32);

@@ -1,19 +1,7 @@
-//! The frame: what every byte of a segment after its header belongs to. Little-endian.
+//! The frame: what every byte of a segment after its header belongs to, laid out as FORMAT.md, "Frame", says.
 //!
-//! | at | bytes | what |
-//! |---|---|---|
-//! | 0 | 2 | `WF` |
-//! | 2 | 1 | type: 1 event, 2 padding, 3 index, 4 seal |
-//! | 3 | 1 | flags: bit 0 payload compressed by zstd, bit 1 payload encrypted; no other may be set |
-//! | 4 | 4 | CRC-32C over the whole frame but these 4 bytes: header, payload and padding |
-//! | 8 | 4 | stored length of the payload |
-//! | 12 | 4 | length of the payload as the producer wrote it |
-//! | 16 | 32 | leaf hash; zero unless an event |
-//! | 48 | 80 | the event's head (`event.rs`); zero unless an event |
-//! | 128 | n | payload, then zeros up to a multiple of 16 |
-//!
-//! Padding frames have zeros for their payload; they fill a commit up to a disk block, so that no later commit rewrites
-//! a block that was acknowledged. Today's writer sets no flag; today's reader refuses both.
+//! Padding frames fill a commit up to a disk block, so that no later commit rewrites a block that was acknowledged.
+//! Today's writer sets no flag; today's reader refuses both.
 
 use crate::Error;
 use crate::event::{HEAD_LEN, MAX_EVENT_LEN};
@@ -22,7 +10,7 @@ use crate::hash::{Digest, LEAF_PREFIX_LEN};
 /// Bytes before a frame's payload.
 pub(crate) const FRAME_HEADER_LEN: usize = LEAF_PREFIX_LEN + HEAD_LEN;
 pub(crate) const GRAIN: usize = 16;
-const MARK: [u8; 2] = *b"WF";
+pub(crate) const MARK: [u8; 2] = *b"WF";
 const CRC_AT: usize = 4;
 const AFTER_CRC: usize = 8;
 /// No payload is longer, stored or not.

@@ -1,19 +1,9 @@
-//! The hashes of the format: BLAKE3 in keyed mode, one public key a purpose, so that no hash can pass for another.
+//! The hashes of the format: BLAKE3 in keyed mode, one public key a purpose, so that no hash can pass for another. Inputs
+//! and keys stand in FORMAT.md, "Hashes".
 //!
-//! | what | key | input |
-//! |---|---|---|
-//! | leaf | `weir segment event leaf, v1` | salt (16) ‖ previous leaf of the session (32) ‖ head (80) ‖ body |
-//! | tree | `weir segment tree, v1` | the leaves of all events in order, 32 bytes each |
-//! | header | `weir segment header, v1` | the header's 4096 bytes |
-//! | index | `weir segment index, v1` | the payloads of all index frames in order |
-//!
-//! Keys are the ASCII text, zero-padded to 32 bytes. The tree's inner nodes are BLAKE3's own (`merkle.rs`). One leaf hash
-//! serves chain and tree. A session's first leaf in a
-//! segment has the segment's header hash for its previous leaf, which ties it to this segment.
-//!
-//! Salt of event i: bytes 16 i .. 16 i + 16 of the output stream of BLAKE3 keyed with the segment's salt secret over
-//! the ASCII text `weir segment salts, v1`. Showing one salt tells nothing of the others, so one event can be disclosed
-//! beside the bare leaves of its neighbours.
+//! One leaf hash serves chain and tree; the tree's inner nodes are BLAKE3's own (`merkle.rs`). A session's first leaf in a
+//! segment has the segment's header hash for its previous leaf, which ties it to this segment. Showing one salt tells
+//! nothing of the others, so one event can be disclosed beside the bare leaves of its neighbours.
 
 use std::fmt;
 
@@ -32,11 +22,11 @@ const fn key(purpose: &[u8]) -> [u8; 32] {
     key
 }
 
-const LEAF_KEY: [u8; 32] = key(b"weir segment event leaf, v1");
-const TREE_KEY: [u8; 32] = key(b"weir segment tree, v1");
-const HEADER_KEY: [u8; 32] = key(b"weir segment header, v1");
-const INDEX_KEY: [u8; 32] = key(b"weir segment index, v1");
-const SALTS_INPUT: &[u8] = b"weir segment salts, v1";
+pub(crate) const LEAF_KEY: [u8; 32] = key(b"weir segment event leaf, v1");
+pub(crate) const TREE_KEY: [u8; 32] = key(b"weir segment tree, v1");
+pub(crate) const HEADER_KEY: [u8; 32] = key(b"weir segment header, v1");
+pub(crate) const INDEX_KEY: [u8; 32] = key(b"weir segment index, v1");
+pub(crate) const SALTS_INPUT: &[u8] = b"weir segment salts, v1";
 
 /// Bytes of an event's salt.
 pub(crate) const SALT_LEN: usize = 16;
@@ -61,6 +51,24 @@ impl fmt::Debug for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
+}
+
+/// Lower-case hexadecimal digits, as everything of this format is written in text.
+pub(crate) fn to_hex(bytes: &[u8]) -> String {
+    let digit = |value: u8| char::from_digit(value.into(), 16).unwrap_or_default();
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+}
+
+/// Reads what [`to_hex`] wrote: nothing has two spellings.
+pub(crate) fn from_hex(text: &str) -> Option<Vec<u8>> {
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+    let digit = |digit: u8| match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        _ => None,
+    };
+    let byte = |&[high, low]: &[u8; 2]| Some((digit(high)? << 4) | digit(low)?);
+    if rest.is_empty() { pairs.iter().map(byte).collect() } else { None }
 }
 
 /// Leaf of `prefixed`: salt, previous leaf and event in one piece.

@@ -1,25 +1,4 @@
-//! A segment's header: its first 4096 bytes. Little-endian.
-//!
-//! | at | bytes | what |
-//! |---|---|---|
-//! | 0 | 8 | `WEIRSEG` and a zero |
-//! | 8 | 2 | version of the format: 1 |
-//! | 10 | 2 | flags: zero; bit 0 will say that the salt secret is in the recipients' area, encrypted |
-//! | 12 | 4 | length of the header: 4096 |
-//! | 16 | 8 | number of the segment on its node, from 1 without holes |
-//! | 24 | 16 | segment id, random |
-//! | 40 | 8 | when it was begun, microseconds since the Unix epoch |
-//! | 48 | 16 | the kernel's boot id: rings outlive a process, not a boot |
-//! | 64 | 32 | root of the segment before; zero for the first |
-//! | 96 | 32 | Ed25519 public key that it will be sealed with |
-//! | 128 | 32 | salt secret |
-//! | 160 | 1 | hash: 1 BLAKE3 |
-//! | 161 | 1 | compression: 0 none |
-//! | 162 | 1 | encryption: 0 none |
-//! | 163 | 5 | zero |
-//! | 168 | 64 | node: length (1 byte) and name |
-//! | 232 | 3860 | zero; from 256 on kept for recipients: the data key, encrypted to each auditor |
-//! | 4092 | 4 | CRC-32C of the 4092 bytes before |
+//! A segment's header: its first 4096 bytes, laid out as FORMAT.md, "Header", says.
 
 use crate::Error;
 use crate::event::{put, take};
@@ -27,8 +6,8 @@ use crate::hash::{self, Digest};
 
 /// Bytes of a segment's header.
 pub const HEADER_LEN: usize = 4096;
-const MAGIC: [u8; 8] = *b"WEIRSEG\0";
-const FORMAT_VERSION: u16 = 1;
+pub(crate) const MAGIC: [u8; 8] = *b"WEIRSEG\0";
+pub(crate) const FORMAT_VERSION: u16 = 1;
 const NODE_LEN: usize = 63;
 const ZEROS_AT: usize = 232;
 const CRC_AT: usize = HEADER_LEN - 4;

@@ -97,6 +97,18 @@ impl fmt::Display for RingId {
     }
 }
 
+impl FromStr for RingId {
+    type Err = Error;
+
+    /// Reads what `Display` writes: 12 hexadecimal digits, a dash, the core.
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let (time, core) = text.split_once('-').ok_or(Error::RingId)?;
+        let digits = time.len() == 12 && time.bytes().all(|digit| digit.is_ascii_hexdigit());
+        let time = u64::from_str_radix(time, 16).ok().filter(|_| digits).ok_or(Error::RingId)?;
+        Ok(Self::new(time, core.parse().map_err(|_| Error::RingId)?))
+    }
+}
+
 /// Place of a record in its ring: the first is 1, without holes; 0 is "none yet".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Sequence(pub u64);
@@ -120,6 +132,24 @@ mod tests {
         let (early, late) = (SessionId::new(1_000, u128::MAX), SessionId::new(1_001, 0));
         assert!(early < late && early.to_string() < late.to_string());
         assert_eq!(late.unix_ms(), 1_001);
+    }
+
+    #[test]
+    fn ring_ids_read_back_what_they_print_and_nothing_else_is_one() {
+        for id in [RingId(0), RingId::new(1_760_000_000_123, 7), RingId(u64::MAX)] {
+            assert_eq!(id.to_string().parse::<RingId>().unwrap(), id);
+        }
+        for text in [
+            "",
+            "-",
+            "000000000000",
+            "00000000000-1",
+            "+00000000000-1",
+            "000000000000-65536",
+            "000000000000-x",
+        ] {
+            assert!(text.parse::<RingId>().is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -1,23 +1,14 @@
-//! The index: tables between the last event and the seal, so that a reader need not walk the file. Little-endian.
+//! The index: tables between the last event and the seal, so that a reader need not walk the file. FORMAT.md, "Index", has
+//! their bytes.
 //!
-//! Each index frame's payload is one piece of one table: `table` u32, `count` u32, then `count` entries.
-//!
-//! | table | entry | fields |
-//! |---|---|---|
-//! | 1 blocks | 32 | offset u64, index of its first event u64, earliest wall clock i64, latest wall clock i64 |
-//! | 2 rings | 32 | ring u64, first sequence in this segment u64 (0: none), last sequence ever u64, events here u64 |
-//! | 3 sessions | 64 | session 16, ring u64, offset of its first event here u64 (0: none), events here u64, bytes to the upstream here u64, bytes to the client here u64, flags u32, zero u32 |
-//! | 4 intents | 32 | session 16, ordinal u64, lane u32, zero u32 |
-//!
-//! Session flags: bit 0 opened here, bit 1 closed here, bit 2 still open at the end. Rings and open sessions are listed
-//! even when nothing of them is in this segment: together with the segment after it, the last sealed segment tells a
-//! restarted recorder where every ring and session stood. Intents are allowed requests without an outcome yet.
+//! Together with the segment after it, the last sealed segment tells a restarted recorder where every ring and session
+//! stood.
 
 use crate::event::{put, take};
 use crate::{Error, RingId, Sequence, SessionId};
 
 /// Most bytes of one index frame's payload.
-const PIECE_LEN: usize = 1 << 20;
+pub(crate) const PIECE_LEN: usize = 1 << 20;
 const PIECE_HEADER_LEN: usize = 8;
 
 /// Where about 64 KiB of events begin.
@@ -72,7 +63,7 @@ pub struct Index {
     pub intents: Vec<Intent>,
 }
 
-trait Entry: Sized {
+pub(crate) trait Entry: Sized {
     const TABLE: u32;
     const LEN: usize;
     fn write(&self, out: &mut &mut [u8]);

@@ -1,18 +1,21 @@
-//! Recordings: events, frames, hash chain, seal, proofs, reader, verification. The format lives here, byte for byte.
+//! Recordings: events, frames, hash chain, seal, proofs, reader, verification. FORMAT.md has the format, byte for byte.
 //!
 //! This crate opens no file, asks no clock and draws no random number: it works on bytes, on `Read`/`Seek` values and
 //! on arguments. Input of the reading half is hostile: lengths are checked before use, memory is bounded, nothing panics.
 //!
 //! A segment is a header (`header.rs`), frames (`frame.rs`) of events (`event.rs`, `body.rs`) and padding, index frames
-//! (`index.rs`) and the seal (`seal.rs`). Hashes are in `hash.rs`, the tree in `merkle.rs`. Each file has the table of
-//! the bytes it lays out.
+//! (`index.rs`) and the seal (`seal.rs`). Hashes are in `hash.rs`, the tree in `merkle.rs`.
 #![forbid(unsafe_code)]
 
 mod batch;
 mod body;
 mod builder;
+mod checkpoint;
+#[cfg(test)]
+mod document;
 mod error;
 mod event;
+mod fault;
 mod frame;
 mod hash;
 mod header;
@@ -21,6 +24,7 @@ mod index;
 mod ledger;
 mod merkle;
 mod proof;
+mod proof_file;
 mod reader;
 mod recover;
 mod seal;
@@ -33,8 +37,10 @@ pub use body::{
     Release, Released, Request, Response, Upload, Verdict,
 };
 pub use builder::{Builder, Sealed, recorder_event};
+pub use checkpoint::Checkpoint;
 pub use error::Error;
 pub use event::{Direction, Event, HEAD_LEN, Head, MAX_EVENT_LEN};
+pub use fault::{Fault, Finding, Report};
 pub use frame::{Damage, FrameType};
 pub use hash::Digest;
 pub use header::{HEADER_LEN, Header};
@@ -42,8 +48,9 @@ pub use id::{RingId, Sequence, SessionId};
 pub use index::{Block, Index, Intent, RingEntry, SessionEntry};
 pub use ledger::Carry;
 pub use proof::{Proof, Proven, prove};
+pub use proof_file::MAX_PROOF_FILE_LEN;
 pub use reader::{Frame, Reader};
 pub use recover::{Recovered, recover};
 pub use seal::{Seal, SigningKey, Statement, parse_public_key, public_key_text};
-pub use verify::{Fault, Finding, Report, Verifier};
+pub use verify::Verifier;
 pub use view::decode;

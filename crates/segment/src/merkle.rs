@@ -9,7 +9,7 @@
 use crate::hash::{self, Digest};
 
 /// Leaves in a chunk: BLAKE3's 1024 bytes.
-const CHUNK_LEAVES: usize = 32;
+pub(crate) const CHUNK_LEAVES: usize = 32;
 const CHUNK_LEN: u64 = 1024;
 /// Bytes of leaves hashed together: as many chunks as the widest vectors take.
 const GATHERED_LEN: usize = 16 * CHUNK_LEN as usize;

@@ -37,10 +37,10 @@ pub struct Proven {
 /// Makes the proof of the event with `sequence` of `ring` in a sealed segment.
 ///
 /// # Errors
-/// The segment's: unreadable, not sealed, or without that event; or the event does not match its leaf.
+/// The segment's: unreadable, not sealed, without that event, or changed since it was sealed.
 pub fn prove(input: impl Read + Seek, ring: crate::RingId, sequence: Sequence) -> Result<Proof, Error> {
     let mut reader = Reader::new(input)?;
-    let (_, seal) = reader.seal()?.ok_or(Error::Seal("there is none"))?;
+    let (statement, seal) = reader.seal()?.ok_or(Error::Seal("there is none"))?;
     let (index, offset) = find(&mut reader, ring, sequence)?.ok_or(Error::NoSuchEvent)?;
     reader.seek(crate::HEADER_LEN as u64)?;
     let (mut finder, mut found, mut scratch) = (PathFinder::new(index), None, Vec::new());
@@ -62,7 +62,10 @@ pub fn prove(input: impl Read + Seek, ring: crate::RingId, sequence: Sequence) -
     }
     let (event, previous) = found.ok_or(Error::NoSuchEvent)?;
     let path = finder.finish().ok_or(Error::NoSuchEvent)?;
-    Ok(Proof { event, salt, previous, index, path, seal })
+    let proof = Proof { event, salt, previous, index, path, seal };
+    // A segment that was changed elsewhere proves nothing: better told here than where the proof is shown.
+    proof.verify(&[statement.public_key])?;
+    Ok(proof)
 }
 
 fn find<R: Read + Seek>(
@@ -107,6 +110,12 @@ impl Proof {
 }
 
 impl Proven {
+    /// The body as recorded.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.body
+    }
+
     /// The event's content.
     ///
     /// # Errors

@@ -1,27 +1,5 @@
-//! The seal: the last frame of a segment, whose payload is a signed statement about all of it. Little-endian.
-//!
-//! | at | bytes | what |
-//! |---|---|---|
-//! | 0 | 16 | `WEIR SEAL v1` and zeros: what the signature is for |
-//! | 16 | 8 | number of the segment |
-//! | 24 | 16 | segment id |
-//! | 40 | 32 | header hash |
-//! | 72 | 32 | root of the tree over all leaves |
-//! | 104 | 8 | events |
-//! | 112 | 32 | index hash |
-//! | 144 | 32 | zero; kept for a digest of the stored bytes, for segments whose leaves only a key can check |
-//! | 176 | 8 | application bytes forwarded to upstreams, all events |
-//! | 184 | 8 | application bytes forwarded to clients, all events |
-//! | 192 | 8 | earliest wall clock of an event, microseconds since the Unix epoch |
-//! | 200 | 8 | latest wall clock of an event |
-//! | 208 | 8 | when it was sealed |
-//! | 216 | 8 | offset of the first index frame |
-//! | 224 | 8 | offset of the seal frame |
-//! | 232 | 32 | root of the segment before |
-//! | 264 | 4 | flags: bit 0 sealed after an unclean end |
-//! | 268 | 4 | zero |
-//! | 272 | 32 | Ed25519 public key |
-//! | 304 | 64 | Ed25519 signature over bytes 0..304 |
+//! The seal: the last frame of a segment, whose payload is a signed statement about all of it, laid out as FORMAT.md,
+//! "Seal", says.
 
 use ring::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
 
@@ -30,7 +8,7 @@ use crate::event::{put, take};
 use crate::frame::{FRAME_HEADER_LEN, frame_len};
 use crate::hash::Digest;
 
-const PURPOSE: [u8; 16] = *b"WEIR SEAL v1\0\0\0\0";
+pub(crate) const PURPOSE: [u8; 16] = *b"WEIR SEAL v1\0\0\0\0";
 /// Bytes of the statement, which the signature covers.
 pub(crate) const STATEMENT_LEN: usize = 304;
 pub(crate) const SEAL_PAYLOAD_LEN: usize = STATEMENT_LEN + 64;
@@ -58,7 +36,7 @@ impl SigningKey {
 }
 
 /// What a public key's file begins with.
-const PUBLIC_KEY_PREFIX: &str = "weir-segment-ed25519:";
+pub(crate) const PUBLIC_KEY_PREFIX: &str = "weir-segment-ed25519:";
 
 /// A public key as its file holds it: one line of text.
 #[must_use]
@@ -187,6 +165,11 @@ impl Seal {
             .verify(&self.statement, &self.signature)
             .map_err(|_| Error::Seal("its signature does not match what it states"))?;
         Ok(statement)
+    }
+
+    /// The key that it names, not checked.
+    pub(crate) fn public_key(&self) -> [u8; 32] {
+        self.statement.last_chunk().copied().unwrap_or_default()
     }
 
     pub(crate) fn payload(&self) -> [u8; SEAL_PAYLOAD_LEN] {

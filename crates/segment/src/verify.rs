@@ -1,15 +1,17 @@
 //! Verification with public keys alone: every byte, the order, the tree, the signatures, missing segments.
 //!
-//! It names the first place that is wrong and what kind of tampering or damage that is. One thing it cannot see: a cut
-//! at the very end of the list, between two segments or in an open one; checkpoints kept elsewhere show that.
+//! It names the first place that is wrong and what kind of tampering or damage that is, in the order that FORMAT.md,
+//! "Verification", gives. One thing it cannot see by itself: a cut at the very end of the list, between two segments or
+//! in an open one. A [`Checkpoint`] kept elsewhere shows that.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::io::Read;
 
 use foldhash::fast::RandomState;
 
 use crate::body::{Body, Kind};
+use crate::checkpoint::Checkpoint;
+use crate::fault::{Fault, Finding, Report};
 use crate::frame::FrameType;
 use crate::hash::{Digest, IndexHash, Salts};
 use crate::merkle::Tree;
@@ -17,112 +19,16 @@ use crate::reader::{Frame, Reader};
 use crate::seal::{Seal, Statement};
 use crate::{Damage, Error, Header, RingId, Sequence, SessionId};
 
-/// What is wrong.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Fault {
-    /// Not a segment that this version can read.
-    Unreadable(String),
-    /// Bytes changed, or a cut inside a frame.
-    Damaged(Damage),
-    /// An event's bytes were changed, replaced or moved, and its checksum made to match.
-    Edited,
-    /// Events of one ring are not in order: moved or repeated.
-    Disordered { ring: RingId, after: Sequence, found: Sequence },
-    /// Events of one ring are not there, and no gap record says why.
-    Missing { ring: RingId, after: Sequence, found: Sequence },
-    /// An event's body is malformed or contradicts its head.
-    Malformed,
-    /// Frames stand where they must not: events after the index, anything after the seal.
-    Misplaced,
-    /// The seal does not match what the file holds, by what it says of it.
-    Mismatch(&'static str),
-    /// The seal's signature is not the key's that it names.
-    Forged,
-    /// Sealed with a key that is not trusted: signed again by somebody else.
-    UntrustedKey { public_key: [u8; 32] },
-    /// No seal: cut off, or still open.
-    Unsealed,
-    /// The segment is not the one that must follow: removed, swapped, repeated or from elsewhere.
-    OutOfOrder { expected: u64, found: u64 },
-    /// It has the right number, but does not follow the segment before it: one of the two was replaced.
-    Unlinked,
-    /// An earlier time than the segment before it was sealed at: the clock, or the directory, was set back.
-    TimeReversed,
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Unreadable(why) => write!(f, "not readable as a segment: {why}"),
-            Self::Damaged(damage) => write!(f, "damaged: {damage}"),
-            Self::Edited => {
-                f.write_str("edited: the event's bytes do not match its hash in the session's chain")
-            }
-            Self::Disordered { ring, after, found } => {
-                write!(f, "reordered or repeated: event {found} of ring {ring} follows event {after}")
-            }
-            Self::Missing { ring, after, found } => {
-                write!(f, "missing: event {found} of ring {ring} follows event {after}")
-            }
-            Self::Malformed => f.write_str("malformed: the event's body is not what its head says"),
-            Self::Misplaced => f.write_str("inserted: a frame stands where none may"),
-            Self::Mismatch(what) => write!(f, "the seal's {what} does not match the file's"),
-            Self::Forged => f.write_str("forged: the seal's signature does not match"),
-            Self::UntrustedKey { .. } => f.write_str("signed again: the seal's key is not a trusted one"),
-            Self::Unsealed => f.write_str("cut short: the segment has no seal"),
-            Self::OutOfOrder { expected, found } => {
-                write!(
-                    f,
-                    "segment {found} stands where segment {expected} must: removed, swapped or repeated"
-                )
-            }
-            Self::Unlinked => f.write_str("replaced: it does not follow the segment before it"),
-            Self::TimeReversed => f.write_str("set back: it begins before the segment before it was sealed"),
-        }
-    }
-}
-
-/// A fault and its place.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
-    /// Byte offset in the file.
-    pub offset: u64,
-    /// Ring and sequence of the event there, where it is one.
-    pub event: Option<(RingId, Sequence)>,
-    pub fault: Fault,
-}
-
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "at byte {}: {}", self.offset, self.fault)?;
-        match self.event {
-            Some((ring, sequence)) => write!(f, " (event {sequence} of ring {ring})"),
-            None => Ok(()),
-        }
-    }
-}
-
-/// What a segment turned out to be.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Report {
-    /// 0 where not even the header could be read.
-    pub number: u64,
-    pub events: u64,
-    /// Bytes that were read.
-    pub bytes: u64,
-    /// What its seal states; `None` where it has none or did not get there.
-    pub seal: Option<Statement>,
-    /// The first fault. `None`: all is well.
-    pub finding: Option<Finding>,
-}
-
 /// Verifies the segments of one node in their order.
 #[derive(Debug)]
 pub struct Verifier<'k> {
     trusted: &'k [[u8; 32]],
     rings: HashMap<RingId, Sequence, RandomState>,
     previous: Option<Previous>,
+    /// Number that the first must have.
+    first: Option<u64>,
+    remembered: Option<Checkpoint>,
+    newest: Option<Checkpoint>,
     /// Every segment since the first went by whole, so that a ring not met yet must begin at 1.
     complete: bool,
     scratch: Vec<u8>,
@@ -158,7 +64,41 @@ impl<'k> Verifier<'k> {
     /// `trusted` are the Ed25519 public keys that may have sealed.
     #[must_use]
     pub fn new(trusted: &'k [[u8; 32]]) -> Self {
-        Self { trusted, rings: HashMap::default(), previous: None, complete: false, scratch: Vec::new() }
+        Self {
+            trusted,
+            rings: HashMap::default(),
+            previous: None,
+            first: None,
+            remembered: None,
+            newest: None,
+            complete: false,
+            scratch: Vec::new(),
+        }
+    }
+
+    /// The first segment must have this number: without it, segments taken away from the front are not missed.
+    #[must_use]
+    pub const fn starting_at(mut self, number: u64) -> Self {
+        self.first = Some(number);
+        self
+    }
+
+    /// The segment that `checkpoint` names must still be there, the same.
+    #[must_use]
+    pub const fn remembering(mut self, checkpoint: Checkpoint) -> Self {
+        self.remembered = Some(checkpoint);
+        self
+    }
+
+    /// After the last segment: what to remember of them, for the next time. `None`: not one was sealed and whole.
+    ///
+    /// # Errors
+    /// The directory's: it did not hold the segment that was remembered.
+    pub const fn finish(&self) -> Result<Option<Checkpoint>, Fault> {
+        match self.remembered {
+            Some(checkpoint) => Err(Fault::SetBack { remembered: checkpoint.number }),
+            None => Ok(self.newest),
+        }
     }
 
     /// Verifies the next segment. `may_be_open`: it is the last one, and its recorder may still be writing it, so
@@ -177,7 +117,9 @@ impl<'k> Verifier<'k> {
             Err(Stop::Io(error)) => return Err(error),
         }
         let seal = report.seal.map(|seal| (seal.root, seal.sealed_unix_us));
-        self.previous = Some(Previous { number: report.number, seal });
+        // Where not even the number could be read, it counts as the one that had to come.
+        let number = if report.number == 0 { self.expected().unwrap_or(0) } else { report.number };
+        self.previous = Some(Previous { number, seal });
         if report.finding.is_some() {
             // What follows is judged by itself, or one fault would show as many.
             self.rings.clear();
@@ -207,7 +149,7 @@ impl<'k> Verifier<'k> {
             report.bytes = offset;
             let mut frame = match next {
                 Ok(Some(frame)) => frame,
-                Ok(None) if may_be_open && walk.index_offset.is_none() => return Ok(()),
+                Ok(None) if may_be_open => return Ok(()),
                 Ok(None) => return Err(found(offset, Fault::Unsealed)),
                 Err(Error::Frame { damage: Damage::Cut, .. }) if may_be_open => return Ok(()),
                 Err(error) => return Err(Stop::of(error, offset)),
@@ -224,11 +166,12 @@ impl<'k> Verifier<'k> {
                 }
                 FrameType::Seal => {
                     let seal = Seal::read(frame.payload()).map_err(|_| found(offset, Fault::Forged))?;
-                    report.seal = Some(self.check_seal(&walk, &seal, offset, report.number)?);
+                    let statement = self.check_seal(&walk, &seal, offset, report.number)?;
+                    report.seal = Some(statement);
                     let end = reader.offset();
                     report.bytes = end;
                     return match reader.next() {
-                        Ok(None) => Ok(()),
+                        Ok(None) => self.recall(&statement, offset),
                         Ok(Some(_)) | Err(_) => Err(found(end, Fault::Misplaced)),
                     };
                 }
@@ -237,13 +180,29 @@ impl<'k> Verifier<'k> {
         }
     }
 
+    /// Holds a whole segment against what is remembered of it.
+    fn recall(&mut self, statement: &Statement, offset: u64) -> Result<(), Stop> {
+        let checkpoint = Checkpoint { number: statement.number, root: statement.root };
+        self.newest = Some(checkpoint);
+        match self.remembered.take_if(|remembered| remembered.number == checkpoint.number) {
+            Some(remembered) if remembered != checkpoint => {
+                Err(found(offset, Fault::SetBack { remembered: remembered.number }))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Number of the segment that must come next, if it is known.
+    fn expected(&self) -> Option<u64> {
+        self.previous.as_ref().map_or(self.first, |previous| Some(previous.number.saturating_add(1)))
+    }
+
     fn place_fault(&self, header: &Header) -> Option<Fault> {
-        let previous = self.previous.as_ref()?;
-        let expected = previous.number + 1;
+        let expected = self.expected()?;
         if header.number != expected {
             return Some(Fault::OutOfOrder { expected, found: header.number });
         }
-        let (root, sealed) = previous.seal?;
+        let (root, sealed) = self.previous.as_ref()?.seal?;
         if header.previous_root != root {
             return Some(Fault::Unlinked);
         }

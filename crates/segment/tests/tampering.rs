@@ -4,7 +4,7 @@
 mod sample;
 
 use sample::{Sample, key, other_key};
-use weir_segment::{Damage, Digest, Fault, Report, RingId, Sequence, Verifier, prove};
+use weir_segment::{Checkpoint, Damage, Fault, Report, Sequence, Verifier, prove};
 
 fn verify(segments: &[&[u8]]) -> Vec<Report> {
     let trusted = [key().public_key()];
@@ -164,27 +164,68 @@ fn an_open_segment_is_accepted_only_where_one_may_be() {
 }
 
 #[test]
-fn one_event_is_proved_with_the_public_key_and_nothing_else() {
-    let segment = Sample::list(1, 70).remove(0);
+fn segments_taken_away_from_the_front_are_found_where_the_first_number_is_known() {
+    let segments = Sample::list(3, 5);
     let trusted = [key().public_key()];
-    for sequence in 1..=70 {
-        let proof = prove(std::io::Cursor::new(&segment), sample::RING, Sequence(sequence)).unwrap();
-        let proven = proof.verify(&trusted).unwrap();
-        assert_eq!(proven.head.sequence, Sequence(sequence));
-        assert!(sample::is_body(&proven.body().unwrap(), sequence));
-        assert!(proof.verify(&[other_key().public_key()]).is_err());
-        let mut bent = proof.clone();
-        bent.event[90] ^= 1;
-        assert!(bent.verify(&trusted).is_err());
-        let mut moved = proof.clone();
-        moved.index = (moved.index + 1) % 70;
-        assert!(moved.verify(&trusted).is_err());
-        let mut longer = proof;
-        longer.path.push(Digest([0; 32]));
-        assert!(longer.verify(&trusted).is_err());
-    }
-    assert!(prove(std::io::Cursor::new(&segment), sample::RING, Sequence(71)).is_err());
-    assert!(prove(std::io::Cursor::new(&segment), RingId(1), Sequence(1)).is_err());
+    let finding = |mut verifier: Verifier<'_>, from: usize| {
+        let mut reports =
+            segments[from..].iter().map(|segment| verifier.segment(segment.as_slice(), false).unwrap());
+        reports.find_map(|report| report.finding).map(|finding| finding.fault)
+    };
+    assert_eq!(finding(Verifier::new(&trusted).starting_at(1), 0), None);
+    assert_eq!(finding(Verifier::new(&trusted).starting_at(2), 1), None);
+    let expected = Fault::OutOfOrder { expected: 1, found: 2 };
+    assert_eq!(finding(Verifier::new(&trusted).starting_at(1), 1), Some(expected));
+}
+
+#[test]
+fn an_unreadable_segment_is_one_finding_and_the_next_is_judged_by_its_own_number() {
+    let mut segments = Sample::list(3, 5);
+    segments[1][2000] ^= 1;
+    let list: Vec<_> = segments.iter().map(Vec::as_slice).collect();
+    let faults: Vec<_> = verify(&list).into_iter().map(|report| report.finding).collect();
+    assert!(matches!(faults[1].as_ref().map(|finding| &finding.fault), Some(Fault::Unreadable(_))));
+    assert_eq!((&faults[0], &faults[2]), (&None, &None));
+}
+
+#[test]
+fn a_segment_begun_before_the_one_before_was_sealed_is_found() {
+    let (first, mut carry) = Sample::default().build(5);
+    // A recorder whose clock was set back still begins no earlier; somebody with its key need not.
+    carry.sealed_unix_us = i64::MIN;
+    let second = Sample { carry, first: 6, ..Sample::default() }.build(5).0;
+    let findings: Vec<_> = verify(&[&first, &second]).into_iter().map(|report| report.finding).collect();
+    assert_eq!(findings[0], None);
+    assert_eq!(findings[1].as_ref().map(|finding| &finding.fault), Some(&Fault::TimeReversed));
+}
+
+#[test]
+fn a_directory_set_back_or_written_anew_is_not_what_a_checkpoint_remembers() {
+    let segments = Sample::list(3, 5);
+    let trusted = [key().public_key()];
+    let judge = |segments: &[&[u8]], remembered: Option<Checkpoint>| {
+        let mut verifier = Verifier::new(&trusted);
+        if let Some(checkpoint) = remembered {
+            verifier = verifier.remembering(checkpoint);
+        }
+        let finding = |segment: &&[u8]| verifier.segment(*segment, false).unwrap().finding;
+        let finding = segments.iter().filter_map(finding).next().map(|finding| finding.fault);
+        (finding, verifier.finish())
+    };
+    let s = |number: usize| segments[number - 1].as_slice();
+    let (finding, newest) = judge(&[s(1), s(2)], None);
+    let second = newest.unwrap().unwrap();
+    assert_eq!((finding, second.number), (None, 2));
+    // Grown since: all is well, and there is more to remember.
+    let (finding, newest) = judge(&[s(1), s(2), s(3)], Some(second));
+    assert_eq!((finding, newest.unwrap().unwrap().number), (None, 3));
+    // Set back to before, or written anew with the right key and sound by itself.
+    let set_back = Fault::SetBack { remembered: 2 };
+    assert_eq!(judge(&[s(1)], Some(second)), (None, Err(set_back.clone())));
+    let (anew, carry) = Sample { salt: 9, ..Sample::default() }.build(5);
+    let anew_second = Sample { carry, first: 6, salt: 9, ..Sample::default() }.build(5).0;
+    assert_eq!(judge(&[&anew, &anew_second], None).0, None);
+    assert_eq!(judge(&[&anew, &anew_second], Some(second)).0, Some(set_back));
 }
 
 #[test]
