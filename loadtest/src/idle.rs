@@ -13,6 +13,8 @@ use crate::report::{Report, Table};
 /// The sample server takes 1300, and PgBouncer keeps its own open.
 const SESSIONS: u32 = 500;
 
+const WARM: Duration = Duration::from_secs(2);
+
 /// Long enough for every session to be open and idle when memory is read, on a slow machine too.
 const SETTLE: Duration = Duration::from_secs(25);
 
@@ -21,6 +23,9 @@ pub(crate) fn measure(peers: &Peers, report: &mut Report) -> Result<()> {
     let script = peers.dir().join("idle.sql");
     std::fs::write(&script, "SELECT 1;\n\\sleep 40 s\n").context("writing the idle script")?;
     for peer in peers.all().iter().filter(|peer| ["pgbouncer", "weir fast"].contains(&peer.name.as_str())) {
+        // What the first sessions make a process hold once is no session's.
+        peer.spawn_pgbench(&["-n", "-S", "-c", "16", "-t", "20"])?.wait()?;
+        thread::sleep(WARM);
         let before = peer.pids.iter().map(|pid| pss_bytes(*pid)).sum::<Result<u64>>()?;
         let sessions = SESSIONS.to_string();
         let mut run = peer.spawn_pgbench(&[
