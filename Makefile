@@ -16,7 +16,7 @@ BUILD_PACKAGES := build-essential clang libclang-dev libhyperscan-dev pkg-config
 RUN_PACKAGES := curl openssl postgresql-15 postgresql-client-15
 TEST_PACKAGES := default-jdk-headless libpostgresql-jdbc-java nodejs python3-venv systemd
 
-.PHONY: help build demo test bench torture check package clean system-packages test-packages load-packages drivers
+.PHONY: help build demo test bench torture check conformance package clean system-packages test-packages load-packages drivers
 
 help: ## List these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -41,6 +41,9 @@ check: system-packages $(TOOLS)/bin/cargo-deny ## Formatting, lints, dependency 
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	$(TOOLS)/bin/cargo-deny --offline check bans licenses sources
+
+conformance: build ## PostgreSQL's own regression suite and libpq_pipeline, direct and through Weir
+	dataplane/tests/conformance/postgres.sh
 
 package: ## The Debian package (not built yet: says so and fails)
 	@echo "make package: the .deb is not built yet; see CHANGELOG.md" >&2; exit 1

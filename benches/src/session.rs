@@ -74,6 +74,7 @@ impl Session {
     pub fn rehearse(&mut self, rows: &[Row], form: Form) -> Exchange {
         const PIECE_BYTES: usize = 64 << 10;
         let asked = form.asked();
+        self.upstream.clear();
         let answer = self.converse(&asked, rows, form);
         let mut pieces = vec![Vec::new()];
         for message in messages::split(&answer) {

@@ -7,7 +7,7 @@ pub(crate) mod recorder;
 use std::os::fd::OwnedFd;
 use std::task::Waker;
 
-use weir_ring::{Description, Error, Handle, Producer, PushError, Sequence};
+use weir_ring::{Description, Error, Handle, Pressure, Producer, PushError, Sequence};
 use weir_segment::{Body, Direction, Event, RingId, SessionId};
 
 use crate::clock::Now;
@@ -86,6 +86,11 @@ impl Record {
 
     pub(crate) fn is_broken(&self) -> bool {
         self.broken.is_some()
+    }
+
+    /// How the recorder's disk is, as far as the recorder said.
+    pub(crate) fn pressure(&self) -> Pressure {
+        self.producer.pressure()
     }
 
     /// A fresh ring after the recorder gave the last one up. Sessions that wrote into that one must have ended.

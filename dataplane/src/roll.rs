@@ -31,6 +31,8 @@ pub(crate) enum Order {
     Revoke(String),
     /// The core's ring is given up: a recorded session cannot go on.
     RingLost,
+    /// The recorder's disk is full: a recorded session ends when idle, or at once.
+    DiskFull { at_once: bool },
     /// The gateway is going down: end when idle.
     Drain,
     /// The drain is over: end now.

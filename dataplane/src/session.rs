@@ -44,7 +44,7 @@ use crate::worker::{Bench, Worker};
 pub(crate) use ending::{linger, ms};
 
 use desk::Desk;
-use ending::Ended;
+use ending::{Ended, Leaving};
 use flow::{Peer, Run, left};
 use login::{LoggedIn, Presented};
 
@@ -81,7 +81,7 @@ pub(crate) struct Session<M: Machine> {
     closing: Option<Ended>,
     /// The ring has no room for what a step may write.
     starved: bool,
-    draining: bool,
+    leaving: Option<Leaving>,
     now: Now,
     /// Since when the upstream owes its first word; `None`: it has spoken, or there is none yet.
     unanswered_ms: Option<u64>,
@@ -122,7 +122,7 @@ impl<M: Machine + 'static> Session<M> {
             implied,
             closing: None,
             starved: false,
-            draining: false,
+            leaving: None,
             now,
             unanswered_ms: None,
             active_ms: now.monotonic_ms(),

@@ -17,6 +17,7 @@ use rustix::event::EventfdFlags;
 use weir_control::Credential;
 use weir_mask::MaskKey;
 use weir_policy::Policy;
+use weir_ring::Pressure;
 use weir_wire::Outbox;
 
 use crate::clock::Now;
@@ -35,6 +36,9 @@ const CROWD: usize = 1_024;
 /// How often timers are looked at: the precision of every time limit.
 const TICK: Duration = Duration::from_millis(100);
 
+/// Ticks that a session has to come to the end of its command once the recorder's disk is full.
+const DISK_FULL_TICKS: u32 = 50;
+
 /// See the module.
 pub(crate) struct Worker {
     pub core: u16,
@@ -51,6 +55,8 @@ pub(crate) struct Worker {
     pub roll: Roll,
     /// The most connections since memory was given back.
     crowd: Cell<usize>,
+    /// For how long the recorder's disk has been full.
+    full_ticks: Cell<u32>,
     pub bench: RefCell<Bench>,
     pub random: SystemRandom,
     pub metrics: Metrics,
@@ -116,6 +122,7 @@ impl Worker {
             tokens: RefCell::new(tokens),
             roll: Roll::default(),
             crowd: Cell::new(0),
+            full_ticks: Cell::new(0),
             bench: RefCell::default(),
             random: SystemRandom::new(),
             metrics: Metrics::default(),
@@ -140,6 +147,7 @@ impl Worker {
                 net::sleep(TICK).await;
                 worker.roll.tick(Now::read());
                 worker.replace_lost_ring();
+                worker.heed_the_disk();
                 worker.give_memory_back();
             }
         });
@@ -177,6 +185,22 @@ impl Worker {
         self.crowd.set(if gone { here } else { most });
         if gone {
             net::trim();
+        }
+    }
+
+    /// While the recorder's disk is full, recorded sessions end: between commands at first, then whatever they do.
+    fn heed_the_disk(&self) {
+        if self.record.borrow().pressure() != Pressure::Critical {
+            return self.full_ticks.set(0);
+        }
+        let ticks = self.full_ticks.get().saturating_add(1);
+        self.full_ticks.set(ticks);
+        if ticks == 1 {
+            tracing::error!(core = self.core, "the recording's disk is full: recorded sessions are ended");
+        }
+        if ticks == 1 || ticks == DISK_FULL_TICKS {
+            let at_once = ticks > 1;
+            self.roll.all().iter().for_each(|live| live.order(Order::DiskFull { at_once }));
         }
     }
 

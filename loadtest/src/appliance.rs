@@ -12,13 +12,56 @@ use anyhow::{Context, Result, ensure};
 
 use crate::process::descendants;
 
-/// Connection name, recording level, role: `job` is under the sample's policy and masks, `privileged` under no rule.
+/// Connection name, recording level, role: `bench` is under [`COMMANDS`] and the ten masks, `privileged` under no rule.
 pub(crate) const CONNECTIONS: [(&str, &str, &str); 4] = [
     ("bench-off", "off", "privileged"),
     ("bench-record", "fast", "privileged"),
-    ("bench-fast", "fast", "job"),
-    ("bench-durable", "durable", "job"),
+    ("bench-fast", "fast", "bench"),
+    ("bench-durable", "durable", "bench"),
 ];
+
+/// Who asks in a role: groups and tokens of the sample are called so.
+pub(crate) fn caller(role: &str) -> &str {
+    if role == "bench" { "job" } else { role }
+}
+
+/// The ten patterns that the criterion benches look for as well.
+const MASKS: &str = include_str!("../../benches/policy/pii.toml");
+
+/// Rules on commands, none of which the load breaks: by kind, by shape, by place, by pattern.
+const COMMANDS: &str = r#"
+[[rule]]
+id = "bench-no-drop"
+for = { roles = ["bench"] }
+action = "block"
+message = "no DROP under load"
+sql.kinds = ["drop", "truncate"]
+sql.samples = { match = ["DROP TABLE t"], pass = ["SELECT 1"], evade = ["drop/**/table t"] }
+
+[[rule]]
+id = "bench-unfiltered"
+for = { roles = ["bench"] }
+action = "block"
+message = "no unfiltered write under load"
+sql.missing = ["where"]
+sql.samples = { match = ["DELETE FROM t"], pass = ["DELETE FROM t WHERE id = 1"], evade = ["delete from t -- where"] }
+
+[[rule]]
+id = "bench-server-files"
+for = { roles = ["bench"] }
+action = "block"
+message = "no server files under load"
+sql.copy = { end = ["file", "program"] }
+sql.samples = { match = ["COPY t TO '/tmp/t'"], pass = ["COPY t TO STDOUT"], evade = ["copy/**/t to '/tmp/t'"] }
+
+[[rule]]
+id = "bench-secrets"
+for = { roles = ["bench"] }
+action = "block"
+message = "no secrets in commands under load"
+sql.patterns = ['password\s*=']
+sql.samples = { match = ["SELECT 'password=x'"], pass = ["SELECT 1"], evade = ["SELECT 'password   =x'"] }
+"#;
 
 pub(crate) struct Appliance {
     pub(crate) env: BTreeMap<String, String>,
@@ -51,6 +94,7 @@ impl Appliance {
         std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
         let env = environment(&dir.join("env"))?;
         let appliance = Self { env, dir, supervisor };
+        appliance.set_policy()?;
         appliance.raise_limits()?;
         appliance.add_connections()?;
         Ok(appliance)
@@ -74,6 +118,18 @@ impl Appliance {
         let socket =
             access.lines().find_map(|line| line.strip_prefix("upstream = \"unix:")?.strip_suffix('"'));
         Ok(socket.context("the demo's access file names no Unix socket")?.into())
+    }
+
+    /// Takes effect when the data plane starts again.
+    fn set_policy(&self) -> Result<()> {
+        let policy = self.dir.join("policy");
+        let masks = MASKS.replace("\nid = \"", "\nfor = { roles = [\"bench\"] }\nid = \"bench-");
+        fs::write(policy.join("bench.toml"), format!("{COMMANDS}\n{masks}"))?;
+        let mut compile = Command::new(program("weir-policy")?);
+        compile.arg("compile").arg("--key").arg(self.dir.join("keys/policy.key"));
+        let compiled = compile.arg("--out").arg(policy.join("current.bundle")).arg(&policy).output()?;
+        ensure!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
+        Ok(())
     }
 
     /// One identity opens all sessions of a measurement.
@@ -109,7 +165,7 @@ impl Appliance {
         let mut access = String::new();
         for (name, record, role) in CONNECTIONS {
             let unrecorded = if record == "off" { "unrecorded = \"for measurement only\"\n" } else { "" };
-            let group = if role == "job" { "jobs" } else { role };
+            let group = if caller(role) == "job" { "jobs" } else { role };
             access += &format!(
                 "[[connection]]\nname = \"{name}\"\nprotocol = \"postgres\"\nupstream = \"unix:{socket}\"\ntls = \"off\"\n\
                  database = \"scratch\"\nrecord = \"{record}\"\n{unrecorded}\n\

@@ -10,13 +10,15 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::appliance::{Appliance, CONNECTIONS};
+use crate::appliance::{Appliance, CONNECTIONS, caller};
 use crate::process::{cpu_ns, descendants};
 use crate::report::ANCHOR;
 
-/// Rows of about 140 bytes, so that the whole table is about 100 MB of text.
+/// Rows of about 140 bytes, so that the whole table is about 100 MB of text; one in a hundred has something to hide.
 const BULK: &str = "CREATE TABLE IF NOT EXISTS bulk_rows AS
-  SELECT n AS id, md5(n::text) AS a, md5((n * 7)::text) AS b, repeat('lorem ipsum ', 5) AS c, n % 1000 AS d
+  SELECT n AS id, md5(n::text) AS a, md5((n * 7)::text) AS b,
+    CASE n % 100 WHEN 0 THEN 'SSN 219-09-9999, ann@example.org, 4111 1111 1111 1111' ELSE repeat('lorem ipsum ', 5) END AS c,
+    n % 1000 AS d
   FROM generate_series(1, 700000) n; ALTER TABLE bulk_rows ADD PRIMARY KEY (id); VACUUM ANALYZE bulk_rows;";
 
 pub(crate) struct Peers {
@@ -172,7 +174,7 @@ fn parts(url: &str) -> Result<(String, String, String, String, String)> {
 }
 
 fn weir_settings(appliance: &Appliance, connection: &str, role: &str) -> Result<Vec<(String, String)>> {
-    let token = fs::read_to_string(appliance.var(&format!("WEIR_TOKEN_{}", role.to_uppercase()))?)?;
+    let token = fs::read_to_string(appliance.var(&format!("WEIR_TOKEN_{}", caller(role).to_uppercase()))?)?;
     let mut env =
         vec![("PGUSER".to_owned(), role.to_owned()), ("PGPASSWORD".to_owned(), token.trim().to_owned())];
     env.push(("PGDATABASE".to_owned(), connection.to_owned()));

@@ -26,6 +26,8 @@ pub(crate) enum Ended {
     Idle,
     Expired,
     Revoked(String),
+    /// The recorder keeps what room is left for the ends of sessions.
+    DiskFull,
     Shutdown,
     /// Before a login.
     LoginTimeout,
@@ -33,6 +35,13 @@ pub(crate) enum Ended {
         fault: Fault,
         text: String,
     },
+}
+
+/// Why a session ends at its next idle boundary.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Leaving {
+    DiskFull,
+    Drain,
 }
 
 impl Ended {
@@ -45,6 +54,7 @@ impl Ended {
             Self::Idle => "idle for longer than the limit".to_owned(),
             Self::Expired => "the token expired".to_owned(),
             Self::Revoked(reason) => format!("ended by an administrator: {reason}"),
+            Self::DiskFull => "the recording's disk is full".to_owned(),
             Self::Shutdown => "the gateway went down".to_owned(),
             Self::LoginTimeout => "no login in time".to_owned(),
             Self::Failed { text, .. } => text.clone(),
@@ -58,6 +68,9 @@ impl Ended {
             Self::Idle => Some(Farewell::Idle),
             Self::Expired => Some(Farewell::Expired),
             Self::Revoked(_) => Some(Farewell::Revoked),
+            Self::DiskFull => Some(Farewell::Fault(
+                "the recording's disk is full, and nothing goes unrecorded: connect again when there is room",
+            )),
             Self::Shutdown => Some(Farewell::Shutdown),
             Self::LoginTimeout => Some(Farewell::Fault("no login within the gateway's time limit")),
             Self::Failed { text, .. } => Some(Farewell::Fault(text.as_str())),
@@ -89,7 +102,14 @@ impl<M: Machine + 'static> Session<M> {
                     return Err(Ended::gateway("the recorder stopped: nothing can go on unrecorded"));
                 }
                 Order::RingLost => {}
-                Order::Drain => self.draining = true,
+                Order::DiskFull { at_once } if self.desk.is_recorded() && self.closing.is_none() => {
+                    if at_once {
+                        return Err(Ended::DiskFull);
+                    }
+                    self.leaving = Some(Leaving::DiskFull);
+                }
+                Order::DiskFull { .. } => {}
+                Order::Drain => self.leaving = Some(Leaving::Drain),
             }
         }
         Ok(())
@@ -126,8 +146,10 @@ impl<M: Machine + 'static> Session<M> {
             self.greeted = true;
             self.presented = None;
         }
-        if self.draining {
-            return Err(Ended::Shutdown);
+        match self.leaving {
+            Some(Leaving::DiskFull) => return Err(Ended::DiskFull),
+            Some(Leaving::Drain) => return Err(Ended::Shutdown),
+            None => {}
         }
         if self.desk.is_expired(self.now) {
             return Err(Ended::Expired);

@@ -9,6 +9,7 @@ use std::time::Duration;
 use ring::rand::SecureRandom;
 use weir_control::{Credential, Protocol, Record, Secret};
 use weir_policy::{Caller, Connect, Denial, Identity, Permit, Reason, RecordLevel, Request, Target, Verdict};
+use weir_ring::Pressure;
 use weir_segment::SessionId;
 use weir_token::Refusal;
 use weir_wire::{Login, ScramKeys, UpstreamLogin, UpstreamSecret};
@@ -124,6 +125,14 @@ pub(crate) async fn login(
             Reason::Unavailable,
             "the recorder is out of reach, and nothing goes unrecorded: try again later",
             "no recorder has the rings",
+        ));
+    }
+    if level != RecordLevel::Off && worker.record.borrow().pressure() != Pressure::Ok {
+        return Err(refuse(
+            "(disk)",
+            Reason::Unavailable,
+            "the recording's disk is nearly full: no new sessions until there is room",
+            "free space is under recorder.low_bytes",
         ));
     }
     let caller = Caller::new(Arc::clone(&proven.identity), target, presented.purpose.clone(), level);

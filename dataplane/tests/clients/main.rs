@@ -13,6 +13,7 @@ mod broken_protocol;
 mod contents;
 mod drivers;
 mod flood;
+mod full_disk;
 mod holds;
 mod large_objects;
 mod login_failures;
