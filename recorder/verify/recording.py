@@ -3,8 +3,10 @@
 Hashes bodies and reads none, but for a gap's.
 """
 
+import array
 import functools
 import struct
+import sys
 from dataclasses import dataclass
 
 from blake3 import blake3
@@ -41,27 +43,34 @@ class Cut(Fault):
         super().__init__("damaged", offset, "the file ends inside a frame")
 
 
-# ---- CRC-32C, two bytes a step
+# ---- CRC-32C, four bytes a step
 
 
 @functools.cache
-def crc_table():
-    def step(value):
+def crc_tables():
+    """What a byte becomes after 8, 16, 24 and 32 steps of one bit."""
+
+    def steps(value):
         for _ in range(8):
             value = (value >> 1) ^ (0x82F63B78 if value & 1 else 0)
         return value
 
-    byte = [step(value) for value in range(256)]
-    once = [byte[value & 0xFF] ^ (value >> 8) for value in range(1 << 16)]
-    return [byte[value & 0xFF] ^ (value >> 8) for value in once]
+    tables = [[steps(value) for value in range(256)]]
+    for _ in range(3):
+        tables.append([tables[0][value & 0xFF] ^ (value >> 8) for value in tables[-1]])
+    return tables
 
 
 def crc32c(*parts):
-    """Of several parts, each of an even length."""
-    crc, table = 0xFFFFFFFF, crc_table()
+    """Of several parts, each a multiple of four bytes long."""
+    crc, (by_8, by_16, by_24, by_32) = 0xFFFFFFFF, crc_tables()
     for part in parts:
-        for (pair,) in struct.iter_unpack("<H", part):
-            crc = table[(crc ^ pair) & 0xFFFF] ^ (crc >> 16)
+        words = array.array("I", part)
+        if sys.byteorder == "big":
+            words.byteswap()
+        for word in words:
+            word ^= crc
+            crc = by_32[word & 0xFF] ^ by_24[word >> 8 & 0xFF] ^ by_16[word >> 16 & 0xFF] ^ by_8[word >> 24]
     return crc ^ 0xFFFFFFFF
 
 

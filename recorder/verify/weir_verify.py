@@ -113,7 +113,8 @@ def write_checkpoint(path, checkpoint):
 
 def segments(arguments):
     with os.scandir(arguments.directory) as entries:
-        names = sorted(entry.name for entry in entries if entry.name.endswith(".seg") and entry.is_file())
+        entries = [entry for entry in entries if entry.name.endswith(".seg")]
+    names = sorted(entry.name for entry in entries if entry.is_file(follow_symlinks=False))
     if not names:
         raise Refused(f"{arguments.directory} holds no segments, which proves nothing")
     verifier = Verifier(trusted_keys(arguments.key), arguments.first, read_checkpoint(arguments.checkpoint))
