@@ -167,8 +167,10 @@ fn welcome(worker: &Rc<Worker>, door: &Arc<Door>, client: OwnedFd, peer: Option<
     let door = Arc::clone(door);
     let entry = Entry { worker: Rc::clone(worker), live, full, _place: place };
     attend(entry, async move |entry| {
-        if let Some((client, early)) = begin_in_time(entry, &door, io).await {
-            serve(entry, &door, client, early).await;
+        // Each on the heap, so that the memory of one is gone before the other's is there.
+        let begun = Box::pin(begin_in_time(entry, &door, io)).await;
+        if let Some(session) = begun.and_then(|(client, early)| session(entry, &door, client, early)) {
+            session.await;
         }
     });
 }
@@ -179,7 +181,7 @@ pub(crate) fn attend(entry: Entry, connection: impl AsyncFnOnce(&Entry) + 'stati
     spawn_guarded(&worker, async move { connection(&entry).await });
 }
 
-/// The first bytes and TLS, within the login timeout; its memory is gone before the session's is there.
+/// The first bytes and TLS, within the login timeout.
 async fn begin_in_time(entry: &Entry, door: &Door, io: Io) -> Option<(Socket, Vec<u8>)> {
     let client = &entry.live.client;
     let first = std::pin::pin!(begin(entry, door, io));
@@ -208,32 +210,37 @@ impl Drop for Entry {
     }
 }
 
-async fn serve(entry: &Entry, door: &Door, client: Socket, early: Vec<u8>) {
+/// The session of a client that is inside TLS; `None`: it was turned away.
+fn session(entry: &Entry, door: &Door, client: Socket, early: Vec<u8>) -> Option<Running> {
     let (worker, live) = (Rc::clone(&entry.worker), Rc::clone(&entry.live));
     let implied = door.listener.connection.clone();
     match door.listener.protocol {
         Protocol::Postgres => {
             let Some(machine) = machine::postgres(&worker, &live) else {
-                return tracing::warn!(
-                    client = live.client,
+                tracing::warn!(
+                    client = entry.live.client,
                     "no state from admin yet: a client was turned away"
                 );
+                return None;
             };
             let session = Session::new(worker, live, machine, client, early, Protocol::Postgres, implied);
-            Box::pin(session.run()).await;
+            Some(Box::pin(Box::new(session).run()))
         }
         Protocol::Http => {
             let Some(machine) = machine::http(&worker, implied.as_deref()) else {
-                return tracing::warn!(
-                    client = live.client,
+                tracing::warn!(
+                    client = entry.live.client,
                     "no such connection yet: a client was turned away"
                 );
+                return None;
             };
             let session = Session::new(worker, live, machine, client, early, Protocol::Http, implied);
-            Box::pin(session.run()).await;
+            Some(Box::pin(Box::new(session).run()))
         }
     }
 }
+
+type Running = Pin<Box<dyn Future<Output = ()>>>;
 
 /// The first bytes and TLS. `None`: it was no session, and is dealt with.
 async fn begin(entry: &Entry, door: &Door, io: Io) -> io::Result<Option<(Socket, Vec<u8>)>> {

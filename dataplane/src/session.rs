@@ -132,8 +132,8 @@ impl<M: Machine + 'static> Session<M> {
         }
     }
 
-    /// Runs to the end.
-    pub(crate) async fn run(mut self) {
+    /// Runs to the end. Boxed: a future holds its arguments twice.
+    pub(crate) async fn run(mut self: Box<Self>) {
         let ended = poll_fn(|context| self.poll(context)).await;
         self.finish(&ended);
         let Some(socket) = self.client.socket.take() else { return };

@@ -130,7 +130,7 @@ pub(super) fn begin_with(
     let mut session = Session::new(Rc::clone(worker), live, Lines, near_client, Vec::new(), protocol, None);
     session.upstream = Peer::new(Some(near_upstream));
     prepare(&mut session);
-    attend(entry, async move |_| session.run().await);
+    attend(entry, async move |_| Box::new(session).run().await);
     (client, upstream)
 }
 
