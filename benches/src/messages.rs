@@ -2,6 +2,9 @@
 
 use crate::rows::{COLUMNS, Row};
 
+/// OID of the one table that there is.
+pub const TABLE: u32 = 16_400;
+
 pub fn message(tag: u8, body: &[u8]) -> Vec<u8> {
     let length = u32::try_from(body.len() + 4).unwrap();
     [&[tag], &length.to_be_bytes()[..], body].concat()
@@ -80,9 +83,11 @@ fn data_row(row: &Row, binary: bool) -> Vec<u8> {
 
 fn row_description() -> Vec<u8> {
     let mut body = i16::try_from(COLUMNS.len()).unwrap().to_be_bytes().to_vec();
-    for (name, kind) in COLUMNS {
+    for (attribute, (name, kind)) in (1_i16..).zip(COLUMNS) {
         body.extend_from_slice(name.as_bytes());
-        body.extend_from_slice(&[0; 7]);
+        body.push(0);
+        body.extend_from_slice(&TABLE.to_be_bytes());
+        body.extend_from_slice(&attribute.to_be_bytes());
         body.extend_from_slice(&kind.to_be_bytes());
         body.extend_from_slice(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0]);
     }

@@ -10,6 +10,7 @@ use std::task::Waker;
 use ring::rand::{SecureRandom, SystemRandom};
 use weir_control::Ending;
 use weir_policy::Identity;
+use weir_postgres::Catalogs;
 use weir_segment::SessionId;
 
 use crate::clock::Now;
@@ -56,6 +57,8 @@ pub(crate) struct Live {
     /// Stands for the identity where shares are counted; 0: not known yet.
     pub owner: Cell<u64>,
     who: RefCell<Option<Arc<Proven>>>,
+    /// What this core knows of its upstream's catalog, once it is known whose that is.
+    pub catalogs: RefCell<Rc<Catalogs>>,
 }
 
 impl Live {
@@ -157,6 +160,7 @@ impl Roll {
             due: Cell::new(false),
             owner: Cell::new(0),
             who: RefCell::default(),
+            catalogs: RefCell::default(),
         });
         if let Some(entry) = slots.get_mut(slot as usize) {
             *entry = Some(Rc::clone(&live));

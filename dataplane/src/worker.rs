@@ -17,6 +17,7 @@ use rustix::event::EventfdFlags;
 use weir_control::Credential;
 use weir_mask::MaskKey;
 use weir_policy::Policy;
+use weir_postgres::Catalogs;
 use weir_ring::Pressure;
 use weir_wire::Outbox;
 
@@ -28,7 +29,7 @@ use crate::record::{Describer, Record};
 use crate::roll::{Order, Roll};
 use crate::shared::{Answer, Mail, Shared};
 use crate::socket::Scratch;
-use crate::standing::Standing;
+use crate::standing::{Standing, Upstream};
 use crate::tokens::TokenCache;
 
 /// Connections of a core at one time from which on their memory is worth giving back after most of them have gone.
@@ -51,6 +52,8 @@ pub(crate) struct Worker {
     rings: Arc<Rings>,
     pub describer: RefCell<Describer>,
     pub facts: Rc<RefCell<weir_sql::Cache>>,
+    /// By upstream and database.
+    catalogs: RefCell<HashMap<String, Rc<Catalogs>>>,
     pub tokens: RefCell<TokenCache>,
     pub roll: Roll,
     /// The most connections since memory was given back.
@@ -119,6 +122,7 @@ impl Worker {
             rings,
             describer: RefCell::default(),
             facts: Rc::new(RefCell::new(weir_sql::Cache::new(weir_sql::Limits::default()))),
+            catalogs: RefCell::default(),
             tokens: RefCell::new(tokens),
             roll: Roll::default(),
             crowd: Cell::new(0),
@@ -133,6 +137,18 @@ impl Worker {
             next_ask: Cell::new(1),
             cancels: Cell::default(),
         }))
+    }
+
+    /// Where this core's sessions on one upstream's database keep what they read of its catalog.
+    pub(crate) fn catalogs_of(&self, upstream: &Upstream) -> Rc<Catalogs> {
+        /// Upstreams come and go with the state that admin sends; so many at one time are none's.
+        const KEPT: usize = 1_024;
+        let key = format!("{} {}", upstream.address(), upstream.connection.database);
+        let mut kept = self.catalogs.borrow_mut();
+        if kept.len() >= KEPT {
+            kept.retain(|_, catalogs| Rc::strong_count(catalogs) > 1);
+        }
+        Rc::clone(kept.entry(key).or_default())
     }
 
     /// Runs the core's own tasks: mail, timers, the ring's bell. Ends once every session has, after `Mail::Stop`.

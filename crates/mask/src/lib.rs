@@ -20,7 +20,7 @@ mod stream;
 mod validators;
 
 pub use cells::{Cells, Gather};
-pub use columns::{ColumnPlan, Origin, OutputColumn};
+pub use columns::{ColumnPlan, Origin, OutputColumn, same_name, strictest};
 pub use error::Error;
 pub use finder::Finder;
 pub use groups::Found;

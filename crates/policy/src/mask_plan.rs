@@ -15,8 +15,8 @@ pub struct MaskPlan {
     pub scanner: Option<Arc<dyn Scanner>>,
 }
 
-/// A column to mask wherever it appears in an answer, by name. Origins (schema and table) narrow it once the
-/// server's and the parser's origin of an output column are both at hand; until then the name alone decides.
+/// A column to mask wherever its values come to in an answer. Without a table it is every column of that name, and every
+/// output column that is called so; where nothing is known of an output column's origin, its name alone decides.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ColumnMask {
     pub rule: Arc<str>,

@@ -13,6 +13,7 @@ use crate::copy_shape::CopyShape;
 use crate::expected::{Expected, Own};
 use crate::extended::keeps_columns;
 use crate::layout::Formats;
+use crate::lineage::Doubt;
 use crate::masker::{Batch, Format};
 use crate::names::Slot;
 use crate::session::{Copying, Rows, Session};
@@ -23,10 +24,12 @@ impl Session {
         const MALFORMED: Error = Error::UpstreamMalformed("RowDescription");
         let masks = self.plan().is_some();
         match self.queue.front() {
-            Some(Expected::Query { obligations, .. }) => {
+            Some(Expected::Query { obligations, doubt, .. }) => {
                 self.rows = Rows::Clear;
+                let doubt = *doubt;
                 if let Some(plan) = obligations.mask.clone() {
-                    if !self.masker.layout.resolve(&plan, body, Formats::Described) {
+                    let origins = self.lineage.origins(&plan, doubt);
+                    if !self.masker.layout.resolve(&plan, origins, body, Formats::Described) {
                         return Err(MALFORMED);
                     }
                     self.begin_rows(&plan);
@@ -58,6 +61,9 @@ impl Session {
 
     pub(crate) fn begin_rows(&mut self, plan: &MaskPlan) {
         self.masker.begin(plan);
+        if self.masker.layout.unknown {
+            self.lineage.found_unknown();
+        }
         self.rows = if self.masker.layout.is_clear(plan) { Rows::Clear } else { Rows::Masked };
     }
 
@@ -65,11 +71,11 @@ impl Session {
     pub(crate) fn rows_pass(&mut self, tag: u8) -> Result<bool, Error> {
         if self.rows == Rows::Unknown {
             match self.queue.front() {
-                Some(Expected::Execute { slot, obligations, own, .. }) if tag == b'D' => {
-                    let (slot, own) = (*slot, *own);
+                Some(Expected::Execute { slot, obligations, own, doubt, .. }) if tag == b'D' => {
+                    let (slot, own, doubt) = (*slot, *own, *doubt);
                     match obligations.mask.clone() {
                         None => self.rows = Rows::Clear,
-                        Some(plan) => self.resolve_portal(&plan, slot, own)?,
+                        Some(plan) => self.resolve_portal(&plan, slot, own, doubt)?,
                     }
                 }
                 _ => return Err(Error::UpstreamState("DataRow")),
@@ -78,11 +84,18 @@ impl Session {
         Ok(self.rows == Rows::Clear)
     }
 
-    fn resolve_portal(&mut self, plan: &Arc<MaskPlan>, slot: Option<Slot>, own: bool) -> Result<(), Error> {
+    fn resolve_portal(
+        &mut self,
+        plan: &Arc<MaskPlan>,
+        slot: Option<Slot>,
+        own: bool,
+        doubt: Doubt,
+    ) -> Result<(), Error> {
         const UNKNOWN: Error = Error::Unmaskable("its columns were never described");
         let layout = &mut self.masker.layout;
+        let origins = self.lineage.origins(plan, doubt);
         let resolved = if own {
-            layout.resolve(plan, &self.own_columns, Formats::Described)
+            layout.resolve(plan, origins, &self.own_columns, Formats::Described)
         } else {
             let portal = slot.and_then(|slot| self.portals.live(slot)).ok_or(UNKNOWN)?;
             if portal.columns.is_empty() {
@@ -90,9 +103,9 @@ impl Session {
                 if columns.is_empty() {
                     return Err(UNKNOWN);
                 }
-                layout.resolve(plan, &columns, Formats::Codes(portal.bound.formats()))
+                layout.resolve(plan, origins, &columns, Formats::Codes(portal.bound.formats()))
             } else {
-                layout.resolve(plan, &portal.columns, Formats::Described)
+                layout.resolve(plan, origins, &portal.columns, Formats::Described)
             }
         };
         if !resolved {
@@ -135,10 +148,11 @@ impl Session {
             (Some(format @ 0..=1), Some(columns)) => (format == 1, columns),
             _ => return Err(Error::UpstreamMalformed("CopyOutResponse")),
         };
-        let (obligations, copy) = match self.queue.front_mut() {
-            Some(Expected::Query { obligations, copy, .. } | Expected::Execute { obligations, copy, .. }) => {
-                (Rc::clone(obligations), copy.take())
-            }
+        let (obligations, copy, doubt) = match self.queue.front_mut() {
+            Some(
+                Expected::Query { obligations, copy, doubt, .. }
+                | Expected::Execute { obligations, copy, doubt, .. },
+            ) => (Rc::clone(obligations), copy.take(), *doubt),
             _ => return Err(Error::UpstreamState("CopyOutResponse")),
         };
         let Some(plan) = &obligations.mask else {
@@ -149,7 +163,8 @@ impl Session {
         let format =
             copy.and_then(|copy| copy_format(*copy, binary)).ok_or(Error::Unmaskable("unforeseen COPY"))?;
         // A table's generated columns are not copied: then the two differ, and nothing is certain.
-        let described = self.masker.layout.resolve(plan, &self.own_columns, Formats::All { binary });
+        let origins = self.lineage.origins(plan, doubt);
+        let described = self.masker.layout.resolve(plan, origins, &self.own_columns, Formats::All { binary });
         if !described || self.masker.layout.shapes.len() != columns {
             return Err(Error::Unmaskable("the columns of a COPY are not those described"));
         }

@@ -23,7 +23,7 @@ pub(crate) fn is_safe_encoding(name: &str) -> bool {
 
 impl Session {
     pub(crate) fn notice(&mut self, body: &[u8], out: &mut Outbox) -> Result<Fate, Error> {
-        if self.is_looking_up() {
+        if self.is_asking_itself() {
             return Ok(Fate::Replaced);
         }
         if self.plan().is_none() {

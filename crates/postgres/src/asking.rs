@@ -20,6 +20,7 @@ use crate::copy_shape::CopyShape;
 use crate::expected::{Expected, Own};
 use crate::extended::hides_columns;
 use crate::function_call::Called;
+use crate::lineage::Doubt;
 use crate::names::{Slot, Statement};
 use crate::portal::{Bound, Portal};
 use crate::refusal;
@@ -286,6 +287,7 @@ impl Session {
                 let obligations = Rc::clone(obligations);
                 let portal = Portal {
                     statement,
+                    also: asking.also,
                     obligations,
                     bound,
                     ran: false,
@@ -306,13 +308,17 @@ impl Session {
             What::Function(called) => {
                 // What runs is the OID, which was allowed by its name. Whoever could give it to another function while
                 // this was decided or held could as well have put other code behind the name.
+                let Subject::Statement(statement) = asking.subject else { return false };
+                let plan = obligations.mask.as_ref();
+                let doubt = self.lineage.doubt(plan, &statement.facts);
+                self.lineage.note_effects(plan, &statement.facts, &*self.shared.catalogs);
                 self.end_group();
-                self.expect(Expected::Function { obligations: Rc::clone(obligations), called });
+                self.expect(Expected::Function { obligations: Rc::clone(obligations), called, doubt });
                 true
             }
             What::Query { prepared, copy, upload } => {
                 let Subject::Message { facts, .. } = asking.subject else { return false };
-                self.send_query(facts, prepared, Copies { out: copy, upload }, obligations, out)
+                self.send_query(facts, &asking.also, prepared, Copies { out: copy, upload }, obligations, out)
             }
         }
     }
@@ -320,6 +326,7 @@ impl Session {
     fn send_query(
         &mut self,
         facts: Rc<Facts>,
+        also: &[Rc<Statement>],
         prepared: Option<Rc<Statement>>,
         copies: Copies,
         obligations: &Rc<Obligations>,
@@ -351,8 +358,14 @@ impl Session {
             shape = Some(upload);
         }
         self.fenced |= obligations.applies && changes_reading(&facts);
+        let plan = obligations.mask.as_ref();
+        let mut doubt = Doubt::default();
+        for facts in std::iter::once(&facts).chain(also.iter().map(|statement| &statement.facts)) {
+            doubt = doubt.or(self.lineage.doubt(plan, facts));
+            self.lineage.note_effects(plan, facts, &*self.shared.catalogs);
+        }
         self.end_group();
-        self.expect(Expected::Query { facts, obligations: Rc::clone(obligations), copy: shape });
+        self.expect(Expected::Query { facts, obligations: Rc::clone(obligations), copy: shape, doubt });
         true
     }
 

@@ -134,6 +134,11 @@ impl Session {
         if self.is_full(tag, alone, out) {
             return Ok(Flow::Wait);
         }
+        if matches!(tag, b'B' | b'E' | b'F' | b'P' | b'Q')
+            && let Some(flow) = self.read_catalog(alone, out)
+        {
+            return Ok(flow);
+        }
         match tag {
             b'B' | b'F' | b'P' | b'Q' if !alone => Ok(Flow::Wait),
             b'B' => self.bind(body, total, out),

@@ -9,6 +9,7 @@ use weir_policy::{Facts, Obligations};
 
 use crate::copy_shape::CopyShape;
 use crate::function_call::Called;
+use crate::lineage::Doubt;
 use crate::names::Slot;
 
 /// One message that was sent upstream.
@@ -29,10 +30,12 @@ pub(crate) enum Expected {
         obligations: Rc<Obligations>,
         own: bool,
         copy: Option<Box<CopyShape>>,
+        doubt: Doubt,
     },
     Function {
         obligations: Rc<Obligations>,
         called: Called,
+        doubt: Doubt,
     },
     /// Part of the gateway's own question: a COPY's columns, a function's name.
     Own(Own),
@@ -47,6 +50,7 @@ pub(crate) enum Expected {
         facts: Rc<Facts>,
         obligations: Rc<Obligations>,
         copy: Option<Box<CopyShape>>,
+        doubt: Doubt,
     },
     Sync,
 }

@@ -12,6 +12,7 @@ use crate::client::{Flow, Next};
 use crate::codec::{Fields, message, put_cstr};
 use crate::copy_shape::CopyShape;
 use crate::expected::Expected;
+use crate::lineage::Doubt;
 use crate::names::Slot;
 use crate::portal::Portal;
 use crate::session::Session;
@@ -27,6 +28,9 @@ impl Session {
             return Ok(flow);
         }
         let facts = self.shared.facts.facts(text);
+        if let Some(flow) = self.read_catalog_for(&facts, out) {
+            return Ok(flow);
+        }
         let also = match self.executed(&facts) {
             Ok(also) => also,
             Err(name) => return Ok(self.unknown_statement(name.as_bytes(), true, total, out)),
@@ -60,6 +64,9 @@ impl Session {
             return Ok(Flow::Next(Next::Act(Action::Discard { len: total })));
         }
         let facts = self.shared.facts.facts(text);
+        if let Some(flow) = self.read_catalog_for(&facts, out) {
+            return Ok(flow);
+        }
         let statement = self.pool.make(text, facts);
         let slot = self.statements.find_or_add(name);
         let subject = Subject::Statement(Rc::clone(&statement));
@@ -262,11 +269,25 @@ impl Session {
                 self.expect(Expected::DescribePortal { slot, own });
             }
         }
+        let doubt = self.doubt_portal(slot, &obligations);
         if let Some(slot) = slot {
             self.portals.for_each_meaning(slot, |portal| portal.ran = true);
         }
-        self.expect(Expected::Execute { slot, obligations, own, copy });
+        self.expect(Expected::Execute { slot, obligations, own, copy, doubt });
         Flow::Pass
+    }
+
+    /// Of the answer to an Execute that is sent now; notes as well what it may do.
+    fn doubt_portal(&mut self, slot: Option<Slot>, obligations: &Obligations) -> Doubt {
+        let plan = obligations.mask.as_ref();
+        let Self { portals, lineage, shared, group, .. } = self;
+        let portals = slot.into_iter().flat_map(|slot| portals.candidates(slot, *group));
+        let mut doubt = Doubt::default();
+        for statement in portals.flat_map(|portal| std::iter::once(&portal.statement).chain(&portal.also)) {
+            doubt = doubt.or(lineage.doubt(plan, &statement.facts));
+            lineage.note_effects(plan, &statement.facts, &*shared.catalogs);
+        }
+        doubt
     }
 
     /// Whether the columns will be known when the portal's rows come.

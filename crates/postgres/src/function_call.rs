@@ -17,6 +17,7 @@ use crate::client::{Flow, Next};
 use crate::codec::{Fields, message, put_cstr};
 use crate::expected::Expected;
 use crate::layout::Formats;
+use crate::lineage::Doubt;
 use crate::lookup::{Function, Unresolved};
 use crate::masker::{Batch, Format};
 use crate::replies::Fate;
@@ -112,10 +113,10 @@ impl Session {
 
     /// FunctionCallResponse.
     pub(crate) fn function_result(&mut self, body: &[u8], out: &mut Outbox) -> Result<Fate, Error> {
-        let Some(Expected::Function { obligations, called }) = self.queue.front() else {
+        let Some(Expected::Function { obligations, called, doubt }) = self.queue.front() else {
             return Err(Error::UpstreamState("FunctionCallResponse"));
         };
-        let (plan, called) = (obligations.mask.clone(), called.clone());
+        let (plan, called, doubt) = (obligations.mask.clone(), called.clone(), *doubt);
         let mut fields = Fields(body);
         fields
             .value()
@@ -124,7 +125,7 @@ impl Session {
         out.notes.note(NoteKind::Outcome, |note| note.extend_from_slice(b"{\"tag\":\"FUNCTION CALL\"}"));
         match plan {
             None => Ok(Fate::Pass),
-            Some(plan) => self.mask_result(&plan, &called, body, out),
+            Some(plan) => self.mask_result(&plan, &called, doubt, body, out),
         }
     }
 
@@ -133,6 +134,7 @@ impl Session {
         &mut self,
         plan: &std::sync::Arc<MaskPlan>,
         called: &Called,
+        doubt: Doubt,
         body: &[u8],
         out: &mut Outbox,
     ) -> Result<Fate, Error> {
@@ -143,7 +145,8 @@ impl Session {
         };
         self.scratch.clear();
         describe(function, called.binary, &mut self.scratch);
-        if !self.masker.layout.resolve(plan, &self.scratch, Formats::Described) {
+        let origins = self.lineage.origins(plan, doubt);
+        if !self.masker.layout.resolve(plan, origins, &self.scratch, Formats::Described) {
             return Err(Error::Contract("a description of its own that cannot be read"));
         }
         self.begin_rows(plan);

@@ -2,12 +2,15 @@
 //!
 //! Resolved from a RowDescription once and kept for as long as the same description comes again.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
-use weir_mask::{ColumnPlan, OutputColumn};
+use weir_mask::{ColumnPlan, OutputColumn, same_name};
 use weir_policy::MaskPlan;
 
+use crate::catalog::Catalog;
 use crate::codec::Fields;
+use crate::lineage::{Doubt, Origins};
 use crate::values::{Family, Shape};
 
 /// Where the columns' formats are told.
@@ -28,10 +31,23 @@ pub(crate) struct Layout {
     formats: Vec<u8>,
     /// 0 described, 1 codes, 2 all text, 3 all binary: which of [`Formats`] it was.
     source: u8,
+    /// What its columns' origins were judged by.
+    catalog: Option<Rc<Catalog>>,
+    judged: Judged,
+    /// Some column's origin is not known to the catalog.
+    pub(crate) unknown: bool,
     pub(crate) columns: ColumnPlan,
     pub(crate) shapes: Vec<Shape>,
     /// How a scan sees each column.
     pub(crate) looks: Vec<Look>,
+}
+
+/// What of a session's [`Origins`] an answer's layout depends on beside the catalog.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Judged {
+    doubt: Doubt,
+    before_copies: bool,
+    copies: usize,
 }
 
 /// What is scanned of a column's values.
@@ -47,7 +63,24 @@ pub(crate) enum Look {
 
 impl Layout {
     /// Resolves `description`, a RowDescription's body. False where it is malformed.
-    pub(crate) fn resolve(&mut self, plan: &Arc<MaskPlan>, description: &[u8], formats: Formats<'_>) -> bool {
+    pub(crate) fn resolve(
+        &mut self,
+        plan: &Arc<MaskPlan>,
+        origins: Origins<'_>,
+        description: &[u8],
+        formats: Formats<'_>,
+    ) -> bool {
+        // Copies are only ever added to.
+        let judged = Judged {
+            doubt: origins.doubt,
+            before_copies: origins.before_copies.is_some(),
+            copies: origins.copies.len(),
+        };
+        let same_catalog = match (&self.catalog, origins.catalog) {
+            (None, None) => true,
+            (Some(known), Some(catalog)) => Rc::ptr_eq(known, catalog),
+            _ => false,
+        };
         let (source, codes) = match formats {
             Formats::Described => (0, &[][..]),
             Formats::Codes(codes) => (1, codes),
@@ -55,6 +88,8 @@ impl Layout {
             Formats::All { binary: true } => (3, &[][..]),
         };
         let known = self.plan.as_ref().is_some_and(|known| Arc::ptr_eq(known, plan))
+            && same_catalog
+            && self.judged == judged
             && self.source == source
             && self.description == description
             && self.formats == codes;
@@ -62,7 +97,7 @@ impl Layout {
             return true;
         }
         self.plan = None;
-        if !self.read(plan, description, formats) {
+        if !self.read(plan, origins, description, formats) {
             return false;
         }
         self.description.clear();
@@ -70,11 +105,19 @@ impl Layout {
         self.formats.clear();
         self.formats.extend_from_slice(codes);
         self.source = source;
+        self.catalog = origins.catalog.cloned();
+        self.judged = judged;
         self.plan = Some(Arc::clone(plan));
         true
     }
 
-    fn read(&mut self, plan: &MaskPlan, description: &[u8], formats: Formats<'_>) -> bool {
+    fn read(
+        &mut self,
+        plan: &MaskPlan,
+        origins: Origins<'_>,
+        description: &[u8],
+        formats: Formats<'_>,
+    ) -> bool {
         self.shapes.clear();
         let mut fields = Fields(description);
         let Some(count) = fields.count() else { return false };
@@ -85,7 +128,18 @@ impl Layout {
         }
         let mut names = Fields(description.get(2..).unwrap_or_default());
         let names = std::iter::from_fn(|| Described::read(&mut names));
-        self.columns.resolve(plan, names.map(|column| OutputColumn::named(column.name)));
+        let mut unknown = false;
+        let traced = names.map(|column| {
+            if plan.columns.is_empty() {
+                return OutputColumn::named(column.name);
+            }
+            let is_named = plan.columns.iter().any(|rule| same_name(&rule.column, column.name));
+            let traced = origins.trace(column.relation, column.attribute, is_named);
+            unknown |= traced.unknown;
+            OutputColumn { name: column.name, origin: traced.origin }
+        });
+        self.columns.resolve(plan, traced);
+        self.unknown = unknown;
         let columns = &self.columns;
         self.looks.clear();
         self.looks.extend(self.shapes.iter().enumerate().map(|(index, shape)| match shape {
@@ -106,6 +160,9 @@ impl Layout {
 /// One column as RowDescription has it: name, table, attribute, type, type's size and modifier, format.
 struct Described<'a> {
     name: &'a [u8],
+    /// 0 for an expression; attribute 0 is a whole row.
+    relation: u32,
+    attribute: i16,
     oid: u32,
     format: i16,
 }
@@ -113,10 +170,10 @@ struct Described<'a> {
 impl<'a> Described<'a> {
     fn read(fields: &mut Fields<'a>) -> Option<Self> {
         let name = fields.cstr()?;
-        fields.bytes(6)?;
+        let (relation, attribute) = (fields.u32()?, fields.i16()?);
         let oid = fields.u32()?;
         fields.bytes(6)?;
-        Some(Self { name, oid, format: fields.i16()? })
+        Some(Self { name, relation, attribute, oid, format: fields.i16()? })
     }
 }
 

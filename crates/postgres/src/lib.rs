@@ -10,6 +10,8 @@
 mod answers;
 mod asides;
 mod asking;
+mod catalog;
+mod catalog_rows;
 mod client;
 mod codec;
 mod copy_shape;
@@ -23,6 +25,7 @@ mod function_call;
 mod layout;
 mod lexer;
 mod limits;
+mod lineage;
 mod login;
 mod lookup;
 mod machine;
@@ -43,6 +46,7 @@ mod upload_rows;
 pub mod upstream;
 mod values;
 
+pub use catalog::{Catalog, CatalogSource, Catalogs};
 pub use error::Error;
 pub use facts_source::FactsSource;
 pub use limits::Limits;

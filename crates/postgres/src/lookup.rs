@@ -192,13 +192,18 @@ impl Session {
         self.functions.asked = Some(Asked { oid, found: Found::Nothing });
     }
 
-    /// Whether what the upstream says now is about a function.
-    pub(crate) fn is_looking_up(&self) -> bool {
-        self.functions.asked.is_some() && matches!(self.queue.front(), Some(Expected::Own(_)))
+    /// Whether what the upstream says now answers the gateway's own question about a function or the catalog.
+    pub(crate) fn is_asking_itself(&self) -> bool {
+        (self.functions.asked.is_some() || self.lineage.is_asking())
+            && matches!(self.queue.front(), Some(Expected::Own(_)))
     }
 
     /// A row of the catalog's answer.
     pub(crate) fn looked_up(&mut self, body: &[u8]) -> Result<(), Error> {
+        if self.lineage.is_asking() && matches!(self.queue.front(), Some(Expected::Own(Own::Execute))) {
+            self.catalog_row(body);
+            return Ok(());
+        }
         let (Some(Expected::Own(Own::Execute)), Some(asked)) =
             (self.queue.front(), &mut self.functions.asked)
         else {

@@ -14,7 +14,7 @@ use crate::codec::{Fields, body, header, message, put_cstr, put_empty};
 use crate::probe::sqlstate;
 use crate::session::{Session, Shared};
 use crate::startup::{self, Startup};
-use crate::{CancelKey, Error, FactsSource, Limits, login, refusal, upstream};
+use crate::{CancelKey, CatalogSource, Error, FactsSource, Limits, login, refusal, upstream};
 
 /// One client's conversation.
 pub struct PostgresMachine {
@@ -50,8 +50,13 @@ struct LoggingIn {
 
 impl PostgresMachine {
     /// `key` is what tokens and hashes are made with.
-    pub fn new(limits: Limits, facts: Rc<dyn FactsSource>, key: Arc<MaskKey>) -> Self {
-        Self { shared: Shared { limits, facts, key }, phase: Phase::Startup, failure: None }
+    pub fn new(
+        limits: Limits,
+        facts: Rc<dyn FactsSource>,
+        catalogs: Rc<dyn CatalogSource>,
+        key: Arc<MaskKey>,
+    ) -> Self {
+        Self { shared: Shared { limits, facts, catalogs, key }, phase: Phase::Startup, failure: None }
     }
 
     fn startup(&mut self, input: &[u8], out: &mut Outbox) -> Result<Action, Error> {
@@ -266,9 +271,12 @@ impl Machine for PostgresMachine {
         &'a mut self,
         from: Side,
         input: &'a [u8],
-        _now: Timestamp,
+        now: Timestamp,
         out: &mut Outbox,
     ) -> Result<Step<'a>, Error> {
+        if let Phase::Open(session) = &mut self.phase {
+            session.now = now;
+        }
         let next = match from {
             Side::Client => self.client_step(input, out),
             Side::Upstream => self.upstream_step(input, out).map(Next::Act),

@@ -13,6 +13,8 @@ const KEPT_BYTES: usize = 4 * 1024;
 #[derive(Debug)]
 pub(crate) struct Portal {
     pub(crate) statement: Rc<Statement>,
+    /// What else it may run: what an `EXECUTE` stands for, what its name may have meant.
+    pub(crate) also: Vec<Rc<Statement>>,
     pub(crate) obligations: Rc<Obligations>,
     pub(crate) bound: Bound,
     /// An Execute of it went upstream.

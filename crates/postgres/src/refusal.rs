@@ -84,6 +84,17 @@ pub(crate) fn held(out: &mut BytesMut, hold: &Hold) {
     });
 }
 
+/// Tells the client, once, why it sees less than its rules say.
+pub(crate) fn unread_catalog(out: &mut BytesMut) {
+    response(out, b'N', "WARNING", *b"01000", |out| {
+        out.put_u8(b'M');
+        put_cstr(
+            out,
+            b"the server's catalog could not be read: until it is, every column that may be protected is masked",
+        );
+    });
+}
+
 fn response(
     out: &mut BytesMut,
     tag: u8,

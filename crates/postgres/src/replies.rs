@@ -42,7 +42,7 @@ impl Session {
             let rest = input.get(*pass..).unwrap_or_default();
             let Some(header) = header(rest).map_err(|_| Error::UpstreamLength)? else { return Ok(None) };
             let is_row = match header.tag {
-                b'D' => !self.is_looking_up(),
+                b'D' => !self.is_asking_itself(),
                 b'd' => matches!(self.copying, Copying::Out(_)),
                 _ => false,
             };
@@ -264,7 +264,7 @@ impl Session {
             binary,
             columns,
         };
-        self.copying = Copying::In(Upload::new(plan, began, &mut self.masker));
+        self.copying = Copying::In(Upload::new(plan, &self.lineage, began, &mut self.masker));
         self.own_columns.clear();
         Ok(())
     }
@@ -288,6 +288,7 @@ impl Session {
         self.nudged = false;
         self.rows = Rows::Unknown;
         if *status == b'I' {
+            self.lineage.committed(&*self.shared.catalogs);
             // Portals do not outlive their transaction.
             self.portals.all_closed(true, |gone| self.bounds.retire(&mut self.pool, gone));
         }
@@ -314,7 +315,7 @@ impl Session {
         self.end_rows(out);
         self.finish_upload(out);
         self.copying = Copying::None;
-        let (own_is_synced, looking_up) = (self.own_is_synced(), self.is_looking_up());
+        let (own_is_synced, looking_up) = (self.own_is_synced(), self.is_asking_itself());
         match self.queue.front_mut() {
             Some(Expected::Poison { error, simple }) => {
                 let (error, simple) = (std::mem::take(error), *simple);
@@ -328,6 +329,11 @@ impl Session {
             }
             // It ends the session, so nothing will be said in the place of what was asked.
             Some(Expected::Own(_)) if is_fatal(body) => {}
+            Some(Expected::Own(_)) if self.lineage.is_asking() => {
+                self.catalog_failed();
+                self.fail_group();
+                return Ok(Fate::Replaced);
+            }
             Some(Expected::Own(_)) if looking_up => {
                 let mut kept = BytesMut::new();
                 if self.plan().is_some() {

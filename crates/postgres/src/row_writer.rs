@@ -145,9 +145,9 @@ impl<'a> Writer<'a> {
     fn value(&mut self, index: usize, value: &[u8]) -> Became {
         let Some(shape) = self.layout.shapes.get(index).copied() else { return Became::Null };
         self.value.clear();
-        let replacement = if let Some(rule) = self.layout.columns.get(self.plan, index) {
+        let replacement = if let Some(method) = self.layout.columns.method(self.plan, index) {
             self.ledger.cell(index);
-            mask_by_column(shape, &rule.method, self.key, value, self.value)
+            mask_by_column(shape, method, self.key, value, self.value)
         } else if self.layout.looks.get(index) == Some(&Look::Nothing) {
             return Became::Same;
         } else {

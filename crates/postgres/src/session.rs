@@ -8,26 +8,28 @@ use std::sync::Arc;
 
 use bytes::{BufMut, BytesMut};
 use weir_mask::MaskKey;
-use weir_policy::{Denial, Facts, MaskPlan, Obligations};
+use weir_policy::{Denial, Facts, MaskPlan, Obligations, Timestamp};
 use weir_wire::{Action, NoteKind, Outbox};
 
 use crate::asking::Asking;
 use crate::client::Dropping;
 use crate::codec::{message, put_cstr};
 use crate::expected::Expected;
+use crate::lineage::Lineage;
 use crate::lookup::Functions;
 use crate::masker::{Format, Masker};
 use crate::names::{Names, Statement, StatementPool};
 use crate::portal::{BoundPool, Portal};
 use crate::probe::sqlstate;
 use crate::upload::Upload;
-use crate::{CancelKey, Error, FactsSource, Limits, refusal};
+use crate::{CancelKey, CatalogSource, Error, FactsSource, Limits, refusal};
 
 /// What a core's sessions share.
 #[derive(Clone)]
 pub(crate) struct Shared {
     pub(crate) limits: Limits,
     pub(crate) facts: Rc<dyn FactsSource>,
+    pub(crate) catalogs: Rc<dyn CatalogSource>,
     pub(crate) key: Arc<MaskKey>,
 }
 
@@ -52,6 +54,8 @@ pub(crate) enum Rows {
 
 pub(crate) struct Session {
     pub(crate) shared: Shared,
+    /// Of the present step.
+    pub(crate) now: Timestamp,
     /// Of the last permit.
     pub(crate) obligations: Rc<Obligations>,
     /// The newest bundle heard of.
@@ -87,6 +91,7 @@ pub(crate) struct Session {
     pub(crate) portals: Names<Portal>,
     pub(crate) bounds: BoundPool,
     pub(crate) functions: Functions,
+    pub(crate) lineage: Lineage,
 
     pub(crate) copying: Copying,
     pub(crate) rows: Rows,
@@ -107,6 +112,7 @@ impl Session {
     ) -> Self {
         Self {
             shared,
+            now: Timestamp::default(),
             obligations,
             generation,
             upstream_key: None,
@@ -128,6 +134,7 @@ impl Session {
             portals: Names::default(),
             bounds: BoundPool::default(),
             functions: Functions::default(),
+            lineage: Lineage::default(),
             copying: Copying::None,
             rows: Rows::Unknown,
             masker: Masker::default(),

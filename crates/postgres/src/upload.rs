@@ -6,13 +6,14 @@
 use std::sync::Arc;
 
 use bytes::{BufMut as _, BytesMut};
-use weir_mask::{Ledger, MaskKey, StreamMask};
+use weir_mask::{Ledger, MaskKey, StreamMask, same_name};
 use weir_policy::{CopyDirection, CopyEnd, Facts, MaskPlan, Place, StatementFacts};
 use weir_wire::{NoteKind, Outbox};
 
 use crate::codec::put_cstr;
 use crate::copy_shape::CopyShape;
 use crate::layout::Formats;
+use crate::lineage::{Doubt, Lineage};
 use crate::masker::{Format, Masker};
 use crate::upload_rows::{Lost, Rows};
 
@@ -44,10 +45,17 @@ pub(crate) struct Began<'a> {
 }
 
 impl Upload {
-    pub(crate) fn new(plan: Option<&Arc<MaskPlan>>, began: Began<'_>, masker: &mut Masker) -> Self {
+    pub(crate) fn new(
+        plan: Option<&Arc<MaskPlan>>,
+        lineage: &Lineage,
+        began: Began<'_>,
+        masker: &mut Masker,
+    ) -> Self {
         let Some(plan) = plan else { return Self::Plain };
-        if !plan.columns.is_empty() && !began.facts.is_some_and(|facts| is_clear(plan, facts)) {
-            return began.rows(plan, masker).map_or(Self::Withheld, |rows| Self::Rows(Box::new(rows)));
+        if !plan.columns.is_empty() && !began.facts.is_some_and(|facts| is_clear(plan, lineage, facts)) {
+            return began
+                .rows(plan, lineage, masker)
+                .map_or(Self::Withheld, |rows| Self::Rows(Box::new(rows)));
         }
         if plan.patterns.is_empty() {
             return Self::Plain;
@@ -136,7 +144,7 @@ fn withheld(len: usize, out: &mut Outbox) {
 
 impl Began<'_> {
     /// `None` where it is not certain what the rows' columns are.
-    fn rows(self, plan: &Arc<MaskPlan>, masker: &mut Masker) -> Option<Rows> {
+    fn rows(self, plan: &Arc<MaskPlan>, lineage: &Lineage, masker: &mut Masker) -> Option<Rows> {
         let shape = self.shape?;
         let format = match shape.text {
             None => self.binary.then_some(Format::Binary { header: true })?,
@@ -151,7 +159,11 @@ impl Began<'_> {
             &description
         };
         let binary = self.binary;
-        let resolved = masker.layout.resolve(plan, description, Formats::All { binary });
+        // Where a name is that of a protected column and no rule's, columns were renamed: any may be it.
+        let renamed = |name: &&str| lineage.protects_name(plan, name) && !is_ruled(plan, name);
+        let doubt = Doubt { expressions: named.iter().any(renamed), catalog: false };
+        let origins = lineage.origins(plan, doubt);
+        let resolved = masker.layout.resolve(plan, origins, description, Formats::All { binary });
         // A generated column is described and not uploaded: then nothing is certain.
         if !resolved || masker.layout.shapes.len() != self.columns {
             return None;
@@ -190,9 +202,12 @@ pub(crate) fn named_columns(facts: &Facts) -> Vec<&str> {
 }
 
 /// Whether the COPY names its columns and none of them is protected.
-fn is_clear(plan: &MaskPlan, facts: &Facts) -> bool {
+fn is_clear(plan: &Arc<MaskPlan>, lineage: &Lineage, facts: &Facts) -> bool {
     let named = named_columns(facts);
-    let protected =
-        |name: &&str| plan.columns.iter().any(|rule| rule.column.to_lowercase() == name.to_lowercase());
+    let protected = |name: &&str| is_ruled(plan, name) || lineage.protects_name(plan, name);
     !named.is_empty() && !named.iter().any(protected)
+}
+
+fn is_ruled(plan: &MaskPlan, name: &str) -> bool {
+    plan.columns.iter().any(|rule| same_name(&rule.column, name.as_bytes()))
 }

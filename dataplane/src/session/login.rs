@@ -110,6 +110,9 @@ pub(crate) async fn login(
     let proven = identify(worker, &presented.token).await?;
     let standing = standing(worker)?;
     let (target, upstream) = find_target(&standing, &proven.identity, &presented, implied, protocol)?;
+    if protocol == Protocol::Postgres {
+        *live.catalogs.borrow_mut() = worker.catalogs_of(&upstream);
+    }
     let max = standing.granted(&proven.identity, &target.connection, &target.role).ok_or_else(|| {
         refuse(
             "(grant)",

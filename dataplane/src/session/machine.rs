@@ -4,7 +4,8 @@ use std::any::Any;
 use std::rc::Rc;
 
 use weir_http::{HttpMachine, Settings};
-use weir_postgres::{Limits as PostgresLimits, PostgresMachine};
+use weir_policy::MaskPlan;
+use weir_postgres::{Catalog, CatalogSource, Limits as PostgresLimits, PostgresMachine};
 
 use crate::limits::Limits;
 use crate::roll::Live;
@@ -25,10 +26,32 @@ pub(crate) const fn postgres_limits(limits: &Limits) -> PostgresLimits {
 /// `None`: admin has sent no state yet.
 pub(crate) fn postgres(worker: &Worker, live: &Rc<Live>) -> Option<PostgresMachine> {
     let limits = postgres_limits(&worker.shared.config.limits);
-    let (facts, live) = (Rc::clone(&worker.facts), Rc::clone(live));
+    let (facts, owner) = (Rc::clone(&worker.facts), Rc::clone(live));
     // The identity, once it is known, pays for its texts' place in the cache.
-    let source = move |text: &[u8]| facts.borrow_mut().facts(text, live.owner.get());
-    Some(PostgresMachine::new(limits, Rc::new(source), worker.keys()?.shared))
+    let source = move |text: &[u8]| facts.borrow_mut().facts(text, owner.owner.get());
+    let catalogs = Rc::new(CatalogsOf(Rc::clone(live)));
+    Some(PostgresMachine::new(limits, Rc::new(source), catalogs, worker.keys()?.shared))
+}
+
+/// Those of whatever upstream the session's login led to.
+struct CatalogsOf(Rc<Live>);
+
+impl CatalogSource for CatalogsOf {
+    fn version(&self) -> u64 {
+        self.0.catalogs.borrow().version()
+    }
+
+    fn get(&self, plan: &MaskPlan) -> Option<Rc<Catalog>> {
+        self.0.catalogs.borrow().get(plan)
+    }
+
+    fn put(&self, catalog: &Rc<Catalog>) {
+        self.0.catalogs.borrow().put(catalog);
+    }
+
+    fn forget(&self) {
+        self.0.catalogs.borrow().forget();
+    }
 }
 
 /// `None`: admin has sent no state yet, or the listener's connection is not in it.

@@ -18,6 +18,7 @@ mod holds;
 mod large_objects;
 mod login_failures;
 mod operator_mistakes;
+mod origins;
 mod outcomes;
 mod postgres;
 mod raw;

@@ -17,7 +17,12 @@ use crate::support::wire::{cut, error, message, messages, ready, startup, words}
 const NOW: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
 
 fn machine() -> PostgresMachine {
-    PostgresMachine::new(Limits::default(), policy::source(), Arc::new(MaskKey::new(1, [0; 32])))
+    PostgresMachine::new(
+        Limits::default(),
+        policy::source(),
+        std::rc::Rc::new(policy::KnownCatalog),
+        Arc::new(MaskKey::new(1, [0; 32])),
+    )
 }
 
 /// Steps until the machine needs more, dropping what it discards; what it asked, if anything.

@@ -9,6 +9,7 @@ mod fuzzing;
 mod holds;
 mod login;
 mod masking;
+mod origins;
 mod simulation;
 mod support;
 mod targets;

@@ -1,16 +1,17 @@
 //! A driver without sockets: keeps the contract's rules and checks that the machine does.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use weir_mask::MaskKey;
 use weir_policy::{Denial, Moment, Reason, Request, Timestamp, Verdict};
-use weir_postgres::{Error, Limits, PostgresMachine};
+use weir_postgres::{CatalogSource, Error, Limits, PostgresMachine};
 use weir_wire::{Action, Admission, Lane, Machine as _, NoteKind, Outbox, Side, Step, UpstreamLogin};
 
 use super::policy::{self, Rules};
 use super::wire;
 
-const NOW: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
+pub const NOW: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
 
 /// What was decided, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,7 +47,13 @@ fn index(side: Side) -> usize {
 impl Driver {
     /// Before the StartupMessage.
     pub fn new(limits: Limits, rules: Rules) -> Self {
-        let machine = PostgresMachine::new(limits, policy::source(), Arc::new(MaskKey::new(1, [7; 32])));
+        Self::with_catalogs(limits, rules, Rc::new(policy::KnownCatalog))
+    }
+
+    /// With a source of catalogs of the test's own.
+    pub fn with_catalogs(limits: Limits, rules: Rules, catalogs: Rc<dyn CatalogSource>) -> Self {
+        let key = Arc::new(MaskKey::new(1, [7; 32]));
+        let machine = PostgresMachine::new(limits, policy::source(), catalogs, key);
         Self {
             machine,
             rules,
@@ -71,7 +78,12 @@ impl Driver {
     }
 
     pub fn open_with(limits: Limits, rules: Rules) -> Self {
-        let mut driver = Self::new(limits, rules);
+        Self::new(limits, rules).logged_in()
+    }
+
+    /// Past the login.
+    pub fn logged_in(self) -> Self {
+        let mut driver = self;
         driver.client(&wire::startup(&[("user", "job"), ("database", "clinic")]));
         driver.client(&wire::message(b'p', b"token\0"));
         driver.upstream(

@@ -1,0 +1,483 @@
+//! The question that a server's catalog is asked for a plan's columns, and what its rows add up to.
+//!
+//! One statement, every name and operator qualified, so that no `search_path` leads elsewhere. A view's columns are
+//! taken from its stored query tree, where the server itself has written each output's origin; one that is no plain
+//! column is hidden if the view reads anything protected.
+
+use std::collections::{HashMap, HashSet};
+
+use weir_mask::{same_name, strictest};
+use weir_policy::{ColumnMask, MaskPlan, Timestamp};
+
+use crate::catalog::{Catalog, Known, Protection};
+use crate::codec::Fields;
+
+/// Columns that every row of the answer has: its kind, four numbers, three names.
+const WIDTH: usize = 8;
+
+/// The statement for these rules; [`Answer`] reads its rows.
+pub(crate) fn question(rules: &[ColumnMask]) -> String {
+    let mut names: Vec<String> = rules.iter().map(|rule| quoted(&rule.column.to_lowercase())).collect();
+    names.sort();
+    names.dedup();
+    let folded = rules.iter().any(|rule| !rule.column.is_ascii());
+    // What the server takes for lower case depends on its locale: such names are compared here.
+    let other = if folded { " OR a.attname::pg_catalog.text OPERATOR(pg_catalog.~) '[^ -~]'" } else { "" };
+    QUESTION.replace("$NAMES", &names.join(", ")).replace("$OTHER", other)
+}
+
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
+/// OIDs from 16384 on are of what people made; 12 and 13 are the languages `internal` and `c`. Kinds: `a` a column that
+/// a rule may be about, `d` a view's dependency on a column, `f` a function, 1 for code of its own, `g` a view that calls
+/// one, `h` an heir and its parent, `n` a view's column, `o` an origin within a view's query, `r` a relation, `s` a
+/// column of samples, `w` a view that reads whole rows.
+const QUESTION: &str = "WITH RECURSIVE \
+candidate (relation, attribute, name) AS (\
+ SELECT a.attrelid, a.attnum, a.attname FROM pg_catalog.pg_attribute AS a \
+ WHERE a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped \
+ AND (pg_catalog.lower(a.attname::pg_catalog.text) OPERATOR(pg_catalog.=) ANY (ARRAY[$NAMES]::pg_catalog.text[])$OTHER)), \
+statistic (relation, attribute, name) AS (\
+ SELECT a.attrelid, a.attnum, a.attname FROM pg_catalog.pg_attribute AS a \
+ JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) a.attrelid \
+ WHERE c.oid OPERATOR(pg_catalog.<) '16384'::pg_catalog.oid AND c.relname::pg_catalog.text OPERATOR(pg_catalog.=) \
+ ANY ('{pg_stats,pg_stats_ext,pg_stats_ext_exprs,pg_statistic,pg_statistic_ext_data}'::pg_catalog.text[]) \
+ AND a.attname::pg_catalog.text OPERATOR(pg_catalog.~) '^(most_common_(vals|elems)|histogram_bounds|range_.*histogram|stavalues.|stxd.*)$'), \
+definition (view, rule) AS (\
+ SELECT r.ev_class, r.oid FROM pg_catalog.pg_rewrite AS r \
+ JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) r.ev_class \
+ WHERE r.ev_type OPERATOR(pg_catalog.=) '1'::pg_catalog.\"char\" AND c.oid OPERATOR(pg_catalog.>=) '16384'::pg_catalog.oid \
+ AND c.relkind OPERATOR(pg_catalog.=) ANY ('{v,m}'::pg_catalog.\"char\"[])), \
+need (view, class, object, part) AS (\
+ SELECT v.view, d.refclassid, d.refobjid, d.refobjsubid FROM definition AS v JOIN pg_catalog.pg_depend AS d \
+ ON d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_rewrite'::pg_catalog.regclass::pg_catalog.oid \
+ AND d.objid OPERATOR(pg_catalog.=) v.rule AND d.refobjid OPERATOR(pg_catalog.<>) v.view), \
+coded (function, name) AS (\
+ SELECT p.oid, p.proname FROM pg_catalog.pg_proc AS p WHERE p.oid OPERATOR(pg_catalog.>=) '16384'::pg_catalog.oid \
+ AND p.prolang OPERATOR(pg_catalog.<>) ALL ('{12,13}'::pg_catalog.oid[])), \
+coding (view) AS (\
+ SELECT DISTINCT n.view FROM need AS n JOIN coded AS f ON f.function OPERATOR(pg_catalog.=) n.object \
+ WHERE n.class OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass::pg_catalog.oid), \
+reading (view, object, part) AS (\
+ SELECT n.view, n.object, n.part FROM need AS n \
+ WHERE n.class OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass::pg_catalog.oid), \
+reached (view) AS (\
+ SELECT n.view FROM reading AS n WHERE n.object OPERATOR(pg_catalog.=) \
+ ANY (SELECT relation FROM candidate UNION ALL SELECT relation FROM statistic) \
+ UNION SELECT view FROM coding \
+ UNION SELECT n.view FROM reached AS r JOIN reading AS n ON n.object OPERATOR(pg_catalog.=) r.view), \
+tree (view, text) AS (\
+ SELECT d.view, w.ev_action::pg_catalog.text FROM reached AS r \
+ JOIN definition AS d ON d.view OPERATOR(pg_catalog.=) r.view \
+ JOIN pg_catalog.pg_rewrite AS w ON w.oid OPERATOR(pg_catalog.=) d.rule) \
+SELECT 'a'::pg_catalog.text, k.relation::pg_catalog.text, k.attribute::pg_catalog.text, NULL::pg_catalog.text, NULL::pg_catalog.text, \
+ n.nspname::pg_catalog.text, c.relname::pg_catalog.text, k.name::pg_catalog.text \
+ FROM candidate AS k JOIN pg_catalog.pg_class AS c ON c.oid OPERATOR(pg_catalog.=) k.relation \
+ JOIN pg_catalog.pg_namespace AS n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace \
+ WHERE c.relkind OPERATOR(pg_catalog.=) ANY ('{r,p,v,m,f}'::pg_catalog.\"char\"[]) \
+UNION ALL SELECT 's', relation::pg_catalog.text, attribute::pg_catalog.text, NULL, NULL, NULL, NULL, name::pg_catalog.text FROM statistic \
+UNION ALL SELECT 'r', oid::pg_catalog.text, relnatts::pg_catalog.text, NULL, NULL, NULL, NULL, relname::pg_catalog.text FROM pg_catalog.pg_class \
+ WHERE relkind OPERATOR(pg_catalog.=) ANY ('{r,p,v,m,f,S}'::pg_catalog.\"char\"[]) \
+UNION ALL SELECT 'h', inhrelid::pg_catalog.text, inhparent::pg_catalog.text, NULL, NULL, NULL, NULL, NULL FROM pg_catalog.pg_inherits \
+UNION ALL SELECT 'n', r.view::pg_catalog.text, a.attnum::pg_catalog.text, NULL, NULL, NULL, NULL, a.attname::pg_catalog.text \
+ FROM reached AS r JOIN pg_catalog.pg_attribute AS a ON a.attrelid OPERATOR(pg_catalog.=) r.view \
+ WHERE a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped \
+UNION ALL SELECT 'o', t.view::pg_catalog.text, m[1], m[2], m[3], NULL, NULL, NULL FROM tree AS t, \
+ pg_catalog.regexp_matches(t.text, E':resno (\\\\d+) :resname (?!<> )(?:\\\\\\\\.|[^ \\\\\\\\])+ :ressortgroupref \\\\d+ :resorigtbl (\\\\d+) :resorigcol (\\\\d+)', 'g') AS m \
+UNION ALL SELECT 'd', n.view::pg_catalog.text, n.object::pg_catalog.text, n.part::pg_catalog.text, NULL, NULL, NULL, NULL \
+ FROM reached AS r JOIN reading AS n ON n.view OPERATOR(pg_catalog.=) r.view \
+UNION ALL SELECT 'w', view::pg_catalog.text, NULL, NULL, NULL, NULL, NULL, NULL FROM tree WHERE text OPERATOR(pg_catalog.~) ':varattno 0 ' \
+UNION ALL SELECT 'g', view::pg_catalog.text, NULL, NULL, NULL, NULL, NULL, NULL FROM coding \
+UNION ALL SELECT DISTINCT 'f', CASE WHEN f.function IS NULL THEN '0' ELSE '1' END, NULL, NULL, NULL, NULL, NULL, p.proname::pg_catalog.text \
+ FROM pg_catalog.pg_proc AS p LEFT JOIN coded AS f ON f.function OPERATOR(pg_catalog.=) p.oid";
+
+/// A column that some rule may be about.
+#[derive(Debug)]
+struct Candidate {
+    relation: u32,
+    attribute: u16,
+    schema: String,
+    table: String,
+    name: String,
+}
+
+/// One column of a view's query, at any depth.
+#[derive(Clone, Copy, Debug)]
+struct Source {
+    relation: u32,
+    attribute: u16,
+}
+
+/// The rows of the server's answer, as they come in.
+#[derive(Debug, Default)]
+pub(crate) struct Answer {
+    candidates: Vec<Candidate>,
+    samples: Vec<(u32, u16, String)>,
+    relations: HashMap<u32, Known>,
+    heirs: Vec<(u32, u32)>,
+    /// A view's columns by name.
+    outputs: Vec<(u32, u16, String)>,
+    /// What each column of a view may be: more than one where its query has others of that number within.
+    sources: HashMap<(u32, u16), Vec<Source>>,
+    reads: HashMap<u32, Vec<Source>>,
+    /// Views that read whole rows.
+    whole: HashSet<u32>,
+    /// Views that call functions with code of their own.
+    coding: HashSet<u32>,
+    functions: HashMap<Box<str>, bool>,
+}
+
+impl Answer {
+    /// Takes a DataRow's body. `None`: it is none of this question's.
+    pub(crate) fn push(&mut self, body: &[u8]) -> Option<()> {
+        let mut fields = Fields(body);
+        if fields.count()? != WIDTH {
+            return None;
+        }
+        let mut values = [""; WIDTH];
+        for place in &mut values {
+            *place = std::str::from_utf8(fields.value()?.unwrap_or_default()).ok()?;
+        }
+        fields.is_empty().then_some(())?;
+        let [kind, a, b, c, d, schema, table, name] = values;
+        self.take(kind, [a, b, c, d], [schema, table, name])
+    }
+
+    fn take(&mut self, kind: &str, [a, b, c, d]: [&str; 4], [schema, table, name]: [&str; 3]) -> Option<()> {
+        let oid = |text: &str| text.parse::<u32>().ok();
+        let attribute = |text: &str| text.parse::<u16>().ok();
+        match kind {
+            "a" => self.candidates.push(Candidate {
+                relation: oid(a)?,
+                attribute: attribute(b)?,
+                schema: schema.to_owned(),
+                table: table.to_owned(),
+                name: name.to_owned(),
+            }),
+            "d" => {
+                // A part below 0 is one of the server's own columns.
+                let source = Source { relation: oid(b)?, attribute: attribute(c).unwrap_or(0) };
+                self.reads.entry(oid(a)?).or_default().push(source);
+            }
+            "f" => *self.functions.entry(name.into()).or_default() |= a == "1",
+            "g" => {
+                self.coding.insert(oid(a)?);
+            }
+            "h" => self.heirs.push((oid(a)?, oid(b)?)),
+            "n" => self.outputs.push((oid(a)?, attribute(b)?, name.to_owned())),
+            "o" => {
+                let source = Source { relation: oid(c)?, attribute: attribute(d)? };
+                self.sources.entry((oid(a)?, attribute(b)?)).or_default().push(source);
+            }
+            "r" => {
+                let known = Known { name: name.into(), attributes: attribute(b)?, protects: false };
+                self.relations.insert(oid(a)?, known);
+            }
+            "s" => self.samples.push((oid(a)?, attribute(b)?, name.to_owned())),
+            "w" => {
+                self.whole.insert(oid(a)?);
+            }
+            _ => return None,
+        }
+        Some(())
+    }
+
+    /// What the rows add up to under a plan.
+    pub(crate) fn add_up(self, plan: &MaskPlan, read_at: Timestamp) -> Catalog {
+        let mut found = Found { plan, protected: HashMap::new(), protects: HashSet::new() };
+        for candidate in &self.candidates {
+            if let Some(rule) = strictest(plan, |index| {
+                plan.columns.get(index).is_some_and(|rule| candidate.is_named_by(rule))
+            }) {
+                found.protect(candidate.relation, candidate.attribute, Protection::Rule(rule));
+            }
+        }
+        for (relation, attribute, _) in &self.samples {
+            found.protect(*relation, *attribute, Protection::Hidden(0));
+        }
+        let same = self.same_columns();
+        while self.pass_on(&same, &mut found) {}
+        self.keep(found, read_at)
+    }
+
+    /// Pairs of columns of which one shows the other's rows: a parent's query reads its heirs, and a rule may name either.
+    fn same_columns(&self) -> Vec<[(u32, u16); 2]> {
+        let mut columns: HashMap<u32, Vec<&Candidate>> = HashMap::new();
+        for candidate in &self.candidates {
+            columns.entry(candidate.relation).or_default().push(candidate);
+        }
+        let of = |relation: &u32| columns.get(relation).into_iter().flatten();
+        let mut pairs = Vec::new();
+        for (heir, parent) in &self.heirs {
+            for one in of(heir) {
+                let other = of(parent).find(|other| other.name == one.name);
+                pairs.extend(other.map(|other| [(*heir, one.attribute), (*parent, other.attribute)]));
+            }
+        }
+        pairs
+    }
+
+    /// One round; whether anything became protected that was not so before.
+    fn pass_on(&self, same: &[[(u32, u16); 2]], found: &mut Found<'_>) -> bool {
+        let mut changed = false;
+        for [one, other] in same {
+            for (from, to) in [(one, other), (other, one)] {
+                if let Some(protection) = found.protected.get(from).copied() {
+                    changed |= found.protect(to.0, to.1, protection);
+                }
+            }
+        }
+        for (view, attribute, _) in &self.outputs {
+            if let Some(protection) = self.made_of(*view, *attribute, found) {
+                changed |= found.protect(*view, *attribute, protection);
+            }
+        }
+        changed
+    }
+
+    /// How a view's column is protected by what it is made of.
+    fn made_of(&self, view: u32, attribute: u16, found: &Found<'_>) -> Option<Protection> {
+        let sources = self.sources.get(&(view, attribute)).map(Vec::as_slice).unwrap_or_default();
+        let is_plain = |source: &Source| {
+            source.relation != 0 && source.attribute != 0 && self.relations.contains_key(&source.relation)
+        };
+        if sources.is_empty() || !sources.iter().all(is_plain) {
+            return self.touches(view, found).then_some(Protection::Hidden(0));
+        }
+        let protections =
+            sources.iter().filter_map(|source| found.protected.get(&(source.relation, source.attribute)));
+        protections.copied().reduce(|one, other| one.or(other, found.plan))
+    }
+
+    /// Whether anything of a view may have been made of protected values.
+    fn touches(&self, view: u32, found: &Found<'_>) -> bool {
+        let mut reads = self.reads.get(&view).into_iter().flatten();
+        self.coding.contains(&view)
+            || reads.any(|read| {
+                found.protected.contains_key(&(read.relation, read.attribute))
+                    || (self.whole.contains(&view) && found.protects.contains(&read.relation))
+            })
+    }
+
+    fn keep(self, found: Found<'_>, read_at: Timestamp) -> Catalog {
+        let Found { plan, protected, protects } = found;
+        let mut catalog = Catalog {
+            rules: plan.columns.clone(),
+            read_at,
+            relations: self.relations,
+            protected,
+            functions: self.functions,
+            ..Catalog::default()
+        };
+        for (oid, known) in &mut catalog.relations {
+            known.protects = protects.contains(oid);
+            catalog.tables.entry(known.name.clone()).or_default();
+        }
+        let named = self.candidates.iter().map(|it| (it.relation, it.attribute, it.name.as_str()));
+        let others =
+            self.outputs.iter().chain(&self.samples).map(|(oid, at, name)| (*oid, *at, name.as_str()));
+        for (oid, attribute, name) in named.chain(others) {
+            let table = catalog.relations.get(&oid).and_then(|known| catalog.tables.get_mut(&known.name));
+            if let (Some(table), true) = (table, catalog.protected.contains_key(&(oid, attribute))) {
+                for name in [name, &*name.to_lowercase()] {
+                    table.insert(name.into());
+                    catalog.columns.insert(name.into());
+                }
+            }
+        }
+        catalog
+    }
+}
+
+impl Candidate {
+    fn is_named_by(&self, rule: &ColumnMask) -> bool {
+        let is = |rule: &Option<String>, name: &str| {
+            rule.as_deref().is_none_or(|rule| same_name(rule, name.as_bytes()))
+        };
+        same_name(&rule.column, self.name.as_bytes())
+            && is(&rule.table, &self.table)
+            && is(&rule.schema, &self.schema)
+    }
+}
+
+/// What is protected so far.
+struct Found<'a> {
+    plan: &'a MaskPlan,
+    protected: HashMap<(u32, u16), Protection>,
+    protects: HashSet<u32>,
+}
+
+impl Found<'_> {
+    /// Whether that is new.
+    fn protect(&mut self, relation: u32, attribute: u16, protection: Protection) -> bool {
+        self.protects.insert(relation);
+        let known = self.protected.get(&(relation, attribute)).copied();
+        let stricter = known.map_or(protection, |known| known.or(protection, self.plan));
+        self.protected.insert((relation, attribute), stricter);
+        known != Some(stricter)
+    }
+}
+
+impl Catalog {
+    /// A catalog of these plain tables, as (OID, schema, table, columns in order): for simulations, which have no server.
+    pub fn of_tables(plan: &MaskPlan, tables: &[(u32, &str, &str, &[&str])], read_at: Timestamp) -> Self {
+        let mut answer = Answer::default();
+        for (oid, schema, table, columns) in tables {
+            let attributes = u16::try_from(columns.len()).unwrap_or(u16::MAX);
+            answer.relations.insert(*oid, Known { name: (*table).into(), attributes, protects: false });
+            for (attribute, name) in (1..).zip(*columns) {
+                answer.candidates.push(Candidate {
+                    relation: *oid,
+                    attribute,
+                    schema: (*schema).into(),
+                    table: (*table).into(),
+                    name: (*name).into(),
+                });
+            }
+        }
+        answer.add_up(plan, read_at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use weir_mask::Origin;
+    use weir_policy::MaskMethod;
+
+    use super::*;
+
+    fn plan(rules: &[&str]) -> MaskPlan {
+        let columns = rules.iter().map(|rule| {
+            let mut parts = rule.rsplit('.');
+            ColumnMask {
+                rule: (*rule).into(),
+                column: parts.next().unwrap().into(),
+                table: parts.next().map(str::to_owned),
+                schema: parts.next().map(str::to_owned),
+                method: MaskMethod::Token,
+            }
+        });
+        MaskPlan { columns: columns.collect(), patterns: Vec::new(), scanner: None }
+    }
+
+    /// Rows as `kind a b c d schema.table.name`, `_` for what is not there.
+    fn catalog(rules: &[&str], rows: &str) -> Catalog {
+        let mut answer = Answer::default();
+        for row in rows.lines().map(str::trim).filter(|row| !row.is_empty()) {
+            let mut words = row.split_whitespace().map(|word| word.trim_matches('_'));
+            let mut next = || words.next().unwrap_or_default();
+            let (kind, numbers) = (next(), [next(), next(), next(), next()]);
+            let mut names = next().rsplit('.');
+            let mut name = || names.next().unwrap_or_default();
+            let (name, table, schema) = (name(), name(), name());
+            answer.take(kind, numbers, [schema, table, name]).unwrap();
+        }
+        answer.add_up(&plan(rules), Timestamp::default())
+    }
+
+    const TABLES: &str = "
+        r 1 3 _ _ patients
+        r 2 2 _ _ visits
+        a 1 2 _ _ public.patients.ssn
+        a 2 1 _ _ public.visits.ssn
+    ";
+
+    #[test]
+    fn a_rule_is_about_the_table_that_it_names() {
+        for (rule, origins) in [
+            ("ssn", [Origin::Protected(0), Origin::Protected(0)]),
+            ("patients.ssn", [Origin::Protected(0), Origin::Clear]),
+            ("public.visits.ssn", [Origin::Clear, Origin::Protected(0)]),
+            ("other.visits.ssn", [Origin::Clear, Origin::Clear]),
+        ] {
+            let known = catalog(&[rule], TABLES);
+            assert_eq!([known.origin(1, 2), known.origin(2, 1)], origins.map(Some), "{rule}");
+        }
+    }
+
+    #[test]
+    fn what_was_not_read_is_not_known() {
+        let known = catalog(&["patients.ssn"], TABLES);
+        assert_eq!([known.origin(3, 1), known.origin(1, 4)], [None, None]);
+        assert_eq!([known.origin(1, 0), known.origin(2, 0)], [Some(Origin::Hidden(0)), Some(Origin::Clear)]);
+        assert_eq!(known.origin(1, -1), Some(Origin::Clear));
+    }
+
+    #[test]
+    fn heirs_and_parents_protect_each_others_columns() {
+        let heirs = "r 3 2 _ _ archive
+            a 3 1 _ _ public.archive.ssn
+            h 3 1";
+        for rule in ["patients.ssn", "archive.ssn"] {
+            let known = catalog(&[rule], &format!("{TABLES}{heirs}"));
+            assert_eq!([known.origin(1, 2), known.origin(3, 1)], [Some(Origin::Protected(0)); 2], "{rule}");
+            assert_eq!(known.origin(2, 1), Some(Origin::Clear));
+        }
+    }
+
+    #[test]
+    fn a_views_columns_are_what_their_query_makes_them_of() {
+        let views = "
+            r 10 4 _ _ v
+            n 10 1 _ _ social
+            n 10 2 _ _ name
+            n 10 3 _ _ made
+            n 10 4 _ _ either
+            o 10 1 1 2
+            o 10 2 1 1
+            o 10 3 0 0
+            o 10 4 2 2
+            o 10 4 1 2
+            d 10 1 1
+            d 10 1 2
+            r 11 2 _ _ over
+            n 11 1 _ _ again
+            n 11 2 _ _ fine
+            o 11 1 10 1
+            o 11 2 10 2
+            d 11 10 1
+            r 12 2 _ _ counted
+            n 12 1 _ _ count
+            n 12 2 _ _ unread
+            o 12 1 0 0
+            d 12 2 2
+            r 13 1 _ _ rows
+            n 13 1 _ _ doc
+            o 13 1 0 0
+            d 13 1 1
+            w 13
+            r 14 1 _ _ called
+            n 14 1 _ _ result
+            o 14 1 0 0
+            g 14";
+        let known = catalog(&["patients.ssn"], &format!("{TABLES}{views}"));
+        for (view, attribute, origin) in [
+            (10, 1, Origin::Protected(0)),
+            (10, 2, Origin::Clear),
+            (10, 3, Origin::Hidden(0)),
+            (10, 4, Origin::Protected(0)),
+            (11, 1, Origin::Protected(0)),
+            (11, 2, Origin::Clear),
+            (12, 1, Origin::Clear),
+            (12, 2, Origin::Clear),
+            (13, 1, Origin::Hidden(0)),
+            (14, 1, Origin::Hidden(0)),
+        ] {
+            assert_eq!(known.origin(view, attribute), Some(origin), "{view}.{attribute}");
+        }
+        assert!(known.is_protected_name("again") && !known.is_protected_name("fine"));
+    }
+
+    #[test]
+    fn the_question_quotes_names_and_qualifies_every_operator() {
+        let text = question(&plan(&["it's", "ssn", "Ssn"]).columns);
+        assert!(text.contains("ARRAY['it''s', 'ssn']"), "{text}");
+        assert!(!text.contains("$NAMES") && !text.contains("$OTHER") && !text.contains(" OR a.attname"));
+        let bare = [" = ", " < ", " > ", " <> ", " ~ ", " IN (", " LIKE "];
+        let found = bare.iter().find(|operator| text.contains(**operator));
+        assert_eq!(found, None);
+        assert!(question(&plan(&["größe"]).columns).contains("OPERATOR(pg_catalog.~) '[^ -~]'"));
+    }
+}
