@@ -22,6 +22,7 @@ use crate::extended::hides_columns;
 use crate::function_call::Called;
 use crate::lineage::Doubt;
 use crate::names::{Slot, Statement};
+use crate::own_question::close;
 use crate::portal::{Bound, Portal};
 use crate::refusal;
 use crate::session::Session;
@@ -383,14 +384,8 @@ impl Session {
     /// Asks the upstream for the columns of a COPY that follows, which its answer does not tell.
     pub(crate) fn describe_copy(&mut self, copy: &CopyShape, simple: bool, out: &mut Outbox) {
         const NAME: &[u8] = b"weir_columns";
-        let close = |out: &mut Outbox| {
-            message(&mut out.upstream, b'C', |out| {
-                out.put_u8(b'S');
-                put_cstr(out, NAME);
-            });
-        };
         // Closed first: an error may have kept an earlier one from being closed.
-        close(out);
+        close(b'S', NAME, &mut out.upstream);
         message(&mut out.upstream, b'P', |out| {
             put_cstr(out, NAME);
             put_cstr(out, &copy.query);
@@ -400,7 +395,7 @@ impl Session {
             out.put_u8(b'S');
             put_cstr(out, NAME);
         });
-        close(out);
+        close(b'S', NAME, &mut out.upstream);
         for own in [Own::Close, Own::Parse, Own::Describe, Own::Close] {
             self.expect(Expected::Own(own));
         }

@@ -32,6 +32,7 @@ mod machine;
 mod masker;
 mod md5;
 mod names;
+mod own_question;
 mod portal;
 mod prelude;
 mod probe;

@@ -7,7 +7,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use bytes::{BufMut as _, BytesMut};
+use bytes::BytesMut;
 use weir_mask::Origin;
 use weir_policy::{Access, Facts, Kind, MaskPlan, Place, StatementFacts, Timestamp};
 use weir_wire::Outbox;
@@ -16,8 +16,6 @@ use crate::CatalogSource;
 use crate::catalog::Catalog;
 use crate::catalog_rows::{Answer, question};
 use crate::client::Flow;
-use crate::codec::{message, put_cstr, put_empty};
-use crate::expected::{Expected, Own};
 use crate::refusal;
 use crate::session::Session;
 
@@ -234,39 +232,7 @@ impl Session {
     }
 
     fn ask_catalog(&mut self, plan: Arc<MaskPlan>, upstream: &mut BytesMut) {
-        let close = |kind: u8, upstream: &mut BytesMut| {
-            message(upstream, b'C', |out| {
-                out.put_u8(kind);
-                put_cstr(out, NAME);
-            });
-        };
-        // Closed first: an error may have kept an earlier one from being closed.
-        close(b'P', upstream);
-        close(b'S', upstream);
-        message(upstream, b'P', |out| {
-            put_cstr(out, NAME);
-            put_cstr(out, question(&plan.columns).as_bytes());
-            out.put_i16(0);
-        });
-        message(upstream, b'B', |out| {
-            put_cstr(out, NAME);
-            put_cstr(out, NAME);
-            // No parameters, and every column as text.
-            out.put_bytes(0, 6);
-        });
-        message(upstream, b'E', |out| {
-            put_cstr(out, NAME);
-            out.put_i32(0);
-        });
-        close(b'P', upstream);
-        close(b'S', upstream);
-        put_empty(upstream, b'S');
-        for own in
-            [Own::Close, Own::Close, Own::Parse, Own::Bind, Own::Execute, Own::Close, Own::Close, Own::Sync]
-        {
-            self.expect(Expected::Own(own));
-        }
-        self.end_group();
+        self.put_question(NAME, &question(&plan.columns), upstream);
         let in_transaction = self.status != b'I';
         self.lineage.asked =
             Some(Asked { plan, answer: Some(Answer::default()), at: self.now, in_transaction });

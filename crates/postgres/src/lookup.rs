@@ -5,11 +5,11 @@
 
 use std::rc::Rc;
 
-use bytes::{BufMut as _, BytesMut};
+use bytes::BytesMut;
 use weir_wire::Outbox;
 
 use crate::Error;
-use crate::codec::{Fields, message, put_cstr, put_empty};
+use crate::codec::Fields;
 use crate::expected::{Expected, Own};
 use crate::names::Statement;
 use crate::session::Session;
@@ -161,34 +161,7 @@ impl Session {
              pg_catalog.pg_identify_object_as_address('pg_catalog.pg_proc'::pg_catalog.regclass, p.oid, 0) AS a \
              WHERE p.oid OPERATOR(pg_catalog.=) '{oid}'::pg_catalog.oid"
         );
-        let upstream = &mut out.upstream;
-        // Closed first: an error may have kept an earlier one from being closed.
-        close(b'P', upstream);
-        close(b'S', upstream);
-        message(upstream, b'P', |out| {
-            put_cstr(out, NAME);
-            put_cstr(out, text.as_bytes());
-            out.put_i16(0);
-        });
-        message(upstream, b'B', |out| {
-            put_cstr(out, NAME);
-            put_cstr(out, NAME);
-            // No parameters, and every column as text.
-            out.put_bytes(0, 6);
-        });
-        message(upstream, b'E', |out| {
-            put_cstr(out, NAME);
-            out.put_i32(0);
-        });
-        close(b'P', upstream);
-        close(b'S', upstream);
-        put_empty(upstream, b'S');
-        for own in
-            [Own::Close, Own::Close, Own::Parse, Own::Bind, Own::Execute, Own::Close, Own::Close, Own::Sync]
-        {
-            self.expect(Expected::Own(own));
-        }
-        self.end_group();
+        self.put_question(NAME, &text, &mut out.upstream);
         self.functions.asked = Some(Asked { oid, found: Found::Nothing });
     }
 
@@ -273,12 +246,4 @@ impl Function {
 
 fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
-}
-
-/// Closes our own portal or statement.
-fn close(kind: u8, upstream: &mut BytesMut) {
-    message(upstream, b'C', |out| {
-        out.put_u8(kind);
-        put_cstr(out, NAME);
-    });
 }

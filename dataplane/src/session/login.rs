@@ -130,13 +130,8 @@ pub(crate) async fn login(
             "no recorder has the rings",
         ));
     }
-    if level != RecordLevel::Off && worker.record.borrow().pressure() != Pressure::Ok {
-        return Err(refuse(
-            "(disk)",
-            Reason::Unavailable,
-            "the recording's disk is nearly full: no new sessions until there is room",
-            "free space is under recorder.low_bytes",
-        ));
+    if level != RecordLevel::Off {
+        has_disk(worker)?;
     }
     let caller = Caller::new(Arc::clone(&proven.identity), target, presented.purpose.clone(), level);
     let permit = permit(worker, &caller, protocol, presented.application.as_deref())?;
@@ -157,6 +152,22 @@ pub(crate) async fn login(
         Box::new(Opening { caller, proven, level, standing, upstream, places, application, session })
     });
     Ok(LoggedIn { permit, login, socket, opening })
+}
+
+/// A session begins only where its record will have room.
+fn has_disk(worker: &Worker) -> Result<(), Refused> {
+    let (text, detail) = match worker.record.borrow().pressure() {
+        Pressure::Ok => return Ok(()),
+        Pressure::Low | Pressure::Critical => (
+            "the recording's disk is nearly full: no new sessions until there is room",
+            "free space is under recorder.low_bytes",
+        ),
+        Pressure::Failed => (
+            "the recording's disk failed, and nothing goes unrecorded: try again later",
+            "the recorder gave up on its disk",
+        ),
+    };
+    Err(refuse("(disk)", Reason::Unavailable, text, detail))
 }
 
 fn standing(worker: &Worker) -> Result<Arc<Standing>, Refused> {

@@ -8,7 +8,7 @@ programs=$PWD/target/release
 version=$(dpkg-query -W -f '${Version}' postgresql-15)
 server=/usr/lib/postgresql/15/bin
 # The server's user must reach the tests' files.
-work=$(mktemp -d /tmp/weir-conformance-XXXXXX)
+work=$(mktemp -d "${TMPDIR:-/tmp}/weir-conformance-XXXXXX")
 chmod 755 "$work"
 as_server=$([ "$(id -u)" = 0 ] && echo "setpriv --reuid postgres --regid postgres --clear-groups" || true)
 supervisor=
@@ -32,9 +32,9 @@ fetch() {
 	cd "$work"
 	local options="-qq -o Dir::Etc::sourcelist=/dev/null -o Dir::Etc::sourceparts=$work/apt/parts -o Dir::State::lists=$work/apt/lists"
 	apt-get $options update
-	apt-get $options source --download-only "postgresql-15=$version" 2>/dev/null
+	apt-get $options source --download-only "postgresql-15=$version"
 	tar xf postgresql-15_*.orig.tar.*
-	apt-get -qq download "postgresql-server-dev-15=$version" "libpq-dev=$version" 2>/dev/null
+	apt-get -qq download "postgresql-server-dev-15=$version" "libpq-dev=$version"
 	for package in ./*.deb; do dpkg -x "$package" dev; done
 	source=$(echo "$work"/postgresql-15.*/src/test)
 }
@@ -67,7 +67,7 @@ run() {
 	local out=$work/$1
 	(cd "$source/regress" && /usr/lib/postgresql/15/lib/pgxs/src/test/regress/pg_regress --use-existing --dbname=regression \
 		--host="$2" --port="$3" --user=postgres --bindir=$server --dlpath="$PWD" --inputdir="$PWD" --outputdir="$out" \
-		--max-connections=10 --schedule="$PWD/parallel_schedule" > "$out/log" 2>&1) || true
+		--max-connections=10 --schedule="$PWD/parallel_schedule" > "$out/log" 2>&1) || true # A failed test is compared, not fatal.
 	grep -E "tests (passed|failed)" "$out/log" | sed "s/^/$1: /" || { cat "$out/log"; exit 1; }
 	for test in $("$work/libpq_pipeline" tests); do
 		timeout 120 "$work/libpq_pipeline" -r 700 "$test" "host=$2 port=$3 user=postgres dbname=regression" >> "$out/pipeline.log" 2>&1 \
