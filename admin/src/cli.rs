@@ -30,6 +30,9 @@ pub(crate) enum Command {
     /// Held commands: who waits for whom, and your answer
     #[command(subcommand)]
     Approvals(Approvals),
+    /// What is left of budgets, and of what people released for runs
+    #[command(subcommand)]
+    Budgets(Budgets),
     /// Recorded sessions, read from segment files, and live ones
     #[command(subcommand)]
     Sessions(Sessions),
@@ -105,8 +108,9 @@ pub(crate) enum Approvals {
         service: ServiceTableArg,
     },
     /// Let it run
-    #[command(after_help = "Example:\n  weir-admin approvals approve 3f2a --reason 'ticket 812'")]
-    Approve(Answer),
+    #[command(after_help = "Examples:\n  weir-admin approvals approve 3f2a --reason 'ticket 812'\n  \
+                            weir-admin approvals approve 3f2a --run --statements 50 --minutes 30")]
+    Approve(Approval),
     /// Refuse it
     #[command(after_help = "Example:\n  weir-admin approvals deny 3f2a --reason 'no ticket'")]
     Deny(Answer),
@@ -121,6 +125,31 @@ pub(crate) struct Answer {
     pub reason: Option<String>,
     #[command(flatten)]
     pub service: ServiceArg,
+}
+
+#[derive(Args)]
+pub(crate) struct Approval {
+    #[command(flatten)]
+    pub answer: Answer,
+    /// Release everything alike of the command's run too, as far as the rule allows
+    #[arg(long)]
+    pub run: bool,
+    /// With --run: at most this many statements
+    #[arg(long, requires = "run", value_name = "N")]
+    pub statements: Option<u64>,
+    /// With --run: at most this many rows
+    #[arg(long, requires = "run", value_name = "N")]
+    pub rows: Option<u64>,
+    /// With --run: for at most this long
+    #[arg(long, requires = "run", value_name = "N")]
+    pub minutes: Option<u64>,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Budgets {
+    /// Whose budgets are in use, and what was taken of them in this window
+    #[command(after_help = "Example:\n  weir-admin budgets list")]
+    List(ServiceTableArg),
 }
 
 /// Where segments are, and who may read inside.

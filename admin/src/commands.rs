@@ -10,13 +10,14 @@ use weir_control::{Revocation, SessionSummary};
 
 use crate::access::Access;
 use crate::cli::{
-    Answer, Approvals, Command, Connections, Dev, Identities, ServiceTableArg, Sessions, TableArg,
+    Answer, Approval, Approvals, Budgets, Command, Connections, Dev, Identities, ServiceTableArg, Sessions,
+    TableArg,
 };
 use crate::config::Config;
 use crate::keys::Keys;
-use crate::serve::{self, Kill, Revoke, Status};
+use crate::serve::{self, Kill, Revoke, RunAnswer, Status};
 use crate::service::Service;
-use crate::state::StoredHold;
+use crate::state::{StoredBudget, StoredHold};
 use crate::{apply, dev, init, sessions, table};
 
 pub(crate) fn run(command: Command) -> Result<ExitCode> {
@@ -39,6 +40,7 @@ async fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Plan(arg) => apply::plan(&Config::load(&arg.config.config)?, arg.json).await?,
         Command::Apply(arg) => apply::apply(&Config::load(&arg.config)?).await?,
         Command::Approvals(command) => approvals(command).await?,
+        Command::Budgets(Budgets::List(arg)) => budgets(&arg).await?,
         Command::Sessions(command) => return sessions(command).await,
         Command::Identities(command) => identities(command).await?,
         Command::Connections(command) => connections(command).await?,
@@ -89,8 +91,11 @@ async fn approvals(command: Approvals) -> Result<()> {
             }
             show_hold(&hold);
         }
-        Approvals::Approve(answer) => answered(answer, "approve").await?,
-        Approvals::Deny(answer) => answered(answer, "deny").await?,
+        Approvals::Approve(Approval { answer, run, statements, rows, minutes }) => {
+            let run = run.then_some(RunAnswer { statements, rows, minutes });
+            answered(answer, "approve", run).await?;
+        }
+        Approvals::Deny(answer) => answered(answer, "deny", None).await?,
     }
     Ok(())
 }
@@ -130,6 +135,7 @@ fn show_hold(hold: &StoredHold) {
         ("since", table::time(request.at_unix_ms)),
         ("expires", table::time(request.expires_unix_ms)),
         ("in transaction", if request.in_transaction { "yes: it holds locks" } else { "no" }.to_owned()),
+        ("its run", request.scope.as_ref().map_or_else(|| "-".to_owned(), |scope| run_words(scope.most))),
         ("approvers", format!("{} of {}", request.quorum, request.approvers.join(", "))),
         ("approved by", hold.approvals.iter().map(|by| by.subject.clone()).collect::<Vec<_>>().join(", ")),
         ("reason", optional(&hold.reason)),
@@ -141,8 +147,37 @@ fn show_hold(hold: &StoredHold) {
     }
 }
 
-async fn answered(answer: Answer, verb: &str) -> Result<()> {
-    let body = serve::Answer { reason: answer.reason };
+fn run_words(most: weir_control::RunTerms) -> String {
+    let rows = most.rows.map(|rows| format!(", {rows} rows")).unwrap_or_default();
+    format!("--run releases up to {} statements like it{rows}, for {} min", most.statements, most.minutes)
+}
+
+async fn budgets(arg: &ServiceTableArg) -> Result<()> {
+    let budgets: Vec<StoredBudget> = Service::new(&arg.service)?.get(&["budgets"], &[]).await?;
+    if arg.json {
+        return json(&budgets);
+    }
+    let of = |taken: u64, limit: Option<u64>| {
+        limit.map_or_else(|| "-".to_owned(), |limit| format!("{taken}/{limit}"))
+    };
+    let row = |one: &StoredBudget| {
+        vec![
+            one.rule.clone(),
+            one.subject.clone(),
+            one.run.clone().unwrap_or_else(|| "-".to_owned()),
+            of(one.statements_leased, one.statements),
+            of(one.rows_leased, one.rows),
+            table::time(one.until_unix_ms),
+        ]
+    };
+    let rows: Vec<Vec<String>> = budgets.iter().map(row).collect();
+    let head = ["RULE", "SUBJECT", "RUN", "STATEMENTS", "ROWS", "UNTIL"];
+    table::print(&head, &rows, "no budget is in use");
+    Ok(())
+}
+
+async fn answered(answer: Answer, verb: &str, run: Option<RunAnswer>) -> Result<()> {
+    let body = serve::Answer { reason: answer.reason, run };
     let hold: StoredHold = Service::new(&answer.service)?.post(&["holds", &answer.hold, verb], &body).await?;
     let request = &hold.request;
     say!(

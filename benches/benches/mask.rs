@@ -156,6 +156,7 @@ fn values(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("mask/value");
     for (name, method) in [
         ("fixed", MaskMethod::Fixed("[hidden]".into())),
+        ("format", MaskMethod::Format),
         ("hash", MaskMethod::Hash),
         ("null", MaskMethod::Null),
         ("partial", MaskMethod::Partial { keep_last: 4 }),

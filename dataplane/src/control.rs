@@ -10,12 +10,14 @@ mod link;
 use std::collections::HashMap;
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::Receiver;
 use rustix::event::{PollFd, PollFlags, Timespec};
-use weir_control::{Credential, HoldRequest, SessionSummary, ToAdmin, ToDataplane, VERSION};
+use weir_control::{Credential, HoldRequest, Lease, SessionSummary, ToAdmin, ToDataplane, VERSION};
 
+use crate::budgets::Account;
 use crate::clock::Now;
 use crate::shared::{Answer, Errand, Mail, Shared};
 use crate::standing::Standing;
@@ -61,6 +63,8 @@ pub(crate) struct Control {
     /// Static credentials by connection and role. Minted ones that expire belong to their session alone.
     credentials: HashMap<(String, String), Arc<Credential>>,
     refetched: HashMap<String, Instant>,
+    /// What people released for runs.
+    runs: Vec<Arc<Account>>,
 }
 
 impl Control {
@@ -78,6 +82,7 @@ impl Control {
             next_ask: 1,
             credentials: HashMap::new(),
             refetched: HashMap::new(),
+            runs: Vec::new(),
         }
     }
 
@@ -93,6 +98,7 @@ impl Control {
             self.receive();
             self.give_up_old_asks();
             self.forget_expired_holds();
+            self.lease_what_is_due();
             if let Some(bundle) = self.bundle.changed(BUNDLE_EVERY) {
                 self.shared.tell_cores(|| Mail::Bundle(Arc::clone(&bundle)));
             }
@@ -145,6 +151,7 @@ impl Control {
             boot: self.shared.boot,
         };
         self.say(&hello);
+        self.shared.accounts.ask_again();
         let sessions: Vec<_> = self.sessions.values().cloned().collect();
         for session in sessions {
             self.say(&ToAdmin::SessionOpened(session));
@@ -191,6 +198,8 @@ impl Control {
                 let ask = Ask { core, ask, connection, role, since: Instant::now() };
                 self.mint(ask, session, subject, stale);
             }
+            Errand::Lease(ask) => self.say(&ToAdmin::Lease(ask)),
+            Errand::GiveBack => self.give_back(),
             Errand::RefetchKeys { issuer } => self.refetch(issuer),
             Errand::SessionOpened(summary) => {
                 self.say(&ToAdmin::SessionOpened(summary.clone()));
@@ -204,6 +213,42 @@ impl Control {
                 self.say(&ToAdmin::Alert { session, rule, text, at_unix_ms });
             }
             Errand::Reload => self.bundle.look_again(),
+        }
+    }
+
+    /// Shares end with their process.
+    fn give_back(&mut self) {
+        for left in self.shared.accounts.give_back() {
+            self.say(&ToAdmin::Return(left));
+        }
+        if let Some(link) = &mut self.link
+            && let Err(error) = link.flush()
+        {
+            self.lost(&error.to_string());
+        }
+        self.shared.given_back.store(true, Ordering::Release);
+    }
+
+    fn lease_what_is_due(&mut self) {
+        if self.link.is_none() {
+            return;
+        }
+        for ask in self.shared.accounts.due(Now::read()) {
+            self.say(&ToAdmin::Lease(Box::new(ask)));
+        }
+    }
+
+    /// What people released for runs is leased before anybody asks: who waits for it is let go at once.
+    fn stand_by(&mut self, standing: &Standing) {
+        let accounts = &self.shared.accounts;
+        self.runs = standing.all_run_approvals().map(|approval| accounts.of_run(approval)).collect();
+        self.lease_what_is_due();
+    }
+
+    fn leased(&self, lease: &Lease) {
+        self.shared.accounts.put(lease);
+        if self.runs.iter().any(|run| run.ask.account == lease.account) {
+            self.shared.tell_cores(|| Mail::LookAtHolds);
         }
     }
 
@@ -291,6 +336,7 @@ impl Control {
                     None => {}
                 }
             }
+            ToDataplane::Leased(lease) => self.leased(&lease),
             ToDataplane::Minted { ask, credential } => self.minted(ask, credential),
             ToDataplane::NotMinted { ask, reason } => {
                 if let Some(ask) = self.asks.remove(&ask) {
@@ -323,6 +369,7 @@ impl Control {
                 let standing = Arc::new(standing);
                 self.credentials.retain(|(connection, _), _| standing.connection(connection).is_some());
                 self.shared.tell_cores(|| Mail::Standing(Arc::clone(&standing)));
+                self.stand_by(&standing);
                 self.shared.state_is_current(Now::read());
                 tracing::info!(version = state.version, "state in force");
                 self.say(&ToAdmin::Applied { version: state.version });

@@ -1,6 +1,7 @@
 //! `weir-dataplane`: the proxy. Starts one pinned thread a core, the control thread and the thread that hands rings to
 //! the recorder, then waits for signals. It holds no file it could write but its rings.
 
+mod budgets;
 mod clock;
 mod config;
 mod control;

@@ -26,6 +26,8 @@ const SLOT_BITS: u32 = 20;
 pub(crate) enum Order {
     /// People answered a hold.
     Answered(Answer),
+    /// People may have released what is held, with all alike of its run.
+    LookAtHolds,
     /// The client asked on another connection to cancel what runs.
     Cancel,
     /// Revoked, or ended by an administrator, with the reason for the record.

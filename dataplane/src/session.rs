@@ -22,6 +22,7 @@ pub(crate) mod login;
 pub(crate) mod machine;
 #[cfg(test)]
 mod panics;
+mod purse;
 mod shown;
 #[cfg(test)]
 mod simulation;
@@ -42,6 +43,7 @@ use crate::roll::Live;
 use crate::socket::{READ_BYTES, Received, Scratch, Socket};
 use crate::worker::{Bench, Worker};
 pub(crate) use ending::{linger, ms};
+pub(crate) use shown::{hex, unhex};
 
 use desk::Desk;
 use ending::{Ended, Leaving};
@@ -149,6 +151,7 @@ impl<M: Machine + 'static> Session<M> {
         if self.generation != generation {
             self.generation = generation;
             self.machine.bundle_changed(generation);
+            self.desk.open_budgets(&self.worker, self.now);
         }
         // Whichever wait this wake-up ended, it must be asked for again.
         self.client.asked = false;
@@ -444,7 +447,14 @@ impl<M: Machine + 'static> Session<M> {
     fn step(&mut self, from: Side, input: &[u8], bench: &mut Bench) -> Result<Option<Action>, Ended> {
         let now = self.now.timestamp();
         let Self { machine, desk, worker, .. } = self;
-        let step = match machine.step(from, input, now, &mut bench.out) {
+        if from == Side::Upstream {
+            bench.out.row_allowance = desk.take_rows();
+        }
+        let stepped = machine.step(from, input, now, &mut bench.out);
+        if from == Side::Upstream {
+            desk.give_rows(bench.out.row_allowance);
+        }
+        let step = match stepped {
             Ok(step) => step,
             Err(error) if machine::is_stale(&error) => {
                 let failed = Ended::failed(&error);

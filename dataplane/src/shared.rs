@@ -8,9 +8,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crossbeam::channel::{Receiver, Sender, unbounded};
 use rustix::event::EventfdFlags;
-use weir_control::{Credential, Ending, HoldRequest, Refusal, Release, SessionSummary};
+use weir_control::{Credential, Ending, HoldRequest, LeaseAsk, Refusal, Release, SessionSummary};
 use weir_policy::Bundle;
 
+use crate::budgets::Accounts;
 use crate::clock::Now;
 use crate::config::Config;
 use crate::standing::Standing;
@@ -34,6 +35,8 @@ pub(crate) enum Mail {
         ask: u64,
         credential: Result<Arc<Credential>, String>,
     },
+    /// What people released for a run can be used from now on.
+    LookAtHolds,
     End(Ending),
     /// A cancel request that names this core.
     Cancel {
@@ -71,6 +74,10 @@ pub(crate) enum Errand {
         subject: String,
         stale: bool,
     },
+    /// A share of a budget is wanted.
+    Lease(Box<LeaseAsk>),
+    /// The process ends: what is left of all shares goes back.
+    GiveBack,
     RefetchKeys {
         issuer: String,
     },
@@ -296,6 +303,9 @@ pub(crate) struct Shared {
     pub recorded: AtomicBool,
     pub draining: AtomicBool,
     pub parked: ParkedHolds,
+    pub accounts: Accounts,
+    /// Shares of budgets went back to admin, or could not.
+    pub given_back: AtomicBool,
 }
 
 impl Shared {
@@ -311,6 +321,8 @@ impl Shared {
             recorded: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             parked: ParkedHolds::default(),
+            accounts: Accounts::default(),
+            given_back: AtomicBool::new(false),
         }
     }
 

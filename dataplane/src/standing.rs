@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use weir_control::{Connection, Grant, State, UpstreamAddress, UpstreamTls};
+use weir_control::{Connection, Grant, SignedRun, State, UpstreamAddress, UpstreamTls};
 use weir_mask::MaskKey;
-use weir_policy::Identity;
+use weir_policy::{Identity, RunApproval};
 use weir_token::{Verified, Verifier};
 use zeroize::Zeroizing;
 
+use crate::session::unhex;
 use crate::tls;
 
 /// Admin's doing: a state that cannot be put in force. The old one stays.
@@ -25,6 +26,9 @@ pub(crate) enum Error {
     ApprovalKey,
 }
 
+/// By the rule that held and by scope.
+type RunApprovals = HashMap<([u8; 32], [u8; 32]), Vec<Arc<RunApproval>>>;
+
 pub(crate) struct Standing {
     pub verifier: Verifier,
     mask_version: u32,
@@ -35,6 +39,8 @@ pub(crate) struct Standing {
     connections: HashMap<String, Arc<Upstream>>,
     grants: Vec<Grant>,
     revocations: Vec<weir_control::Revocation>,
+    /// By rule and scope, as admin signed them.
+    run_approvals: RunApprovals,
 }
 
 /// A protected upstream and how to reach it.
@@ -65,11 +71,21 @@ impl Standing {
             mask_version: state.mask_key.version,
             mask_secret,
             record_key,
+            run_approvals: run_approvals(&state.run_approvals, &approval_keys),
             approval_keys,
             connections,
             grants: state.grants.clone(),
             revocations: state.revocations.clone(),
         })
+    }
+
+    /// What people released for a run, by the rule that held it and what it is bound to.
+    pub(crate) fn run_approvals(&self, rule_hash: &[u8; 32], scope: &[u8; 32]) -> &[Arc<RunApproval>] {
+        self.run_approvals.get(&(*rule_hash, *scope)).map_or(&[], Vec::as_slice)
+    }
+
+    pub(crate) fn all_run_approvals(&self) -> impl Iterator<Item = &Arc<RunApproval>> {
+        self.run_approvals.values().flatten()
     }
 
     /// One core's copy of the key for masks.
@@ -104,6 +120,24 @@ impl Standing {
             .map(|grant| grant.max_sessions.map_or(usize::MAX, |max| max as usize))
             .max()
     }
+}
+
+/// One that no key in force signed releases nothing: as if people had said nothing.
+fn run_approvals(signed: &[SignedRun], keys: &[[u8; 32]]) -> RunApprovals {
+    let mut by_scope: HashMap<_, Vec<_>> = HashMap::new();
+    for SignedRun { claim, signature } in signed {
+        let bytes = unhex(claim).zip(unhex(signature));
+        let verified = bytes.and_then(|(claim, signature)| {
+            keys.iter().find_map(|key| RunApproval::verify(&claim, &signature, key).ok())
+        });
+        let Some(approval) = verified else {
+            tracing::error!("an approval for a run was not signed by a key in force, and releases nothing");
+            continue;
+        };
+        let key = (approval.claim().rule_hash, approval.claim().scope);
+        by_scope.entry(key).or_default().push(Arc::new(approval));
+    }
+    by_scope
 }
 
 fn fits(grant: &Grant, identity: &Identity) -> bool {

@@ -21,7 +21,7 @@ use crate::net::signal::{Signal, Signals};
 use crate::net::{self, Runtime};
 use crate::record::Record;
 use crate::record::recorder::{self, Rings};
-use crate::shared::{Mail, Post, Shared};
+use crate::shared::{Errand, Mail, Post, Shared};
 use crate::worker::Worker;
 
 /// A predecessor's locked memory may be counted a moment longer than it lives.
@@ -234,7 +234,7 @@ fn wait(signals: &Signals, shared: &Shared, doors: &[Arc<Door>]) {
             Signal::Stop => return,
             Signal::Reload => {
                 tracing::info!("reading certificates and the bundle again");
-                shared.control.send(crate::shared::Errand::Reload);
+                shared.control.send(Errand::Reload);
                 for door in doors {
                     if let Err(error) = door.certificate.reload() {
                         tracing::error!(listener = %door.listener.address, "the certificate in use stays: {error}");
@@ -257,6 +257,8 @@ fn drain(shared: &Shared, workers: Vec<JoinHandle<()>>) {
         shared.tell_cores(|| Mail::Stop);
         within(Duration::from_secs(5), all_done);
     }
+    shared.control.send(Errand::GiveBack);
+    within(Duration::from_secs(1), || shared.given_back.load(Ordering::Acquire));
 }
 
 fn within(limit: Duration, done: impl Fn() -> bool) -> bool {

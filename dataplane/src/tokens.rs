@@ -117,6 +117,7 @@ mod tests {
             revocations: Vec::new(),
             mask_key: MaskKey { version: 1, key: "00".repeat(32) },
             approval_keys: Vec::new(),
+            run_approvals: Vec::new(),
         };
         Standing::new(&state).unwrap()
     }

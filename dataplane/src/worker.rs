@@ -276,6 +276,7 @@ impl Worker {
                     waker.wake();
                 }
             }
+            Mail::LookAtHolds => self.roll.all().iter().for_each(|live| live.order(Order::LookAtHolds)),
             Mail::End(ending) => {
                 self.tokens.borrow_mut().clear();
                 let ended = self.roll.end(&ending);

@@ -1,10 +1,11 @@
 //! One command decided and told: by whom, what, under which rules, and why.
 
 use serde::{Deserialize, Serialize};
+use std::rc::Rc;
 use std::sync::Arc;
 use weir_policy::{
-    Caller, Connect, Effect, Identity, MaskPlan, Policy, RecordLevel, Request, Target, Timestamp, Trace,
-    Verdict,
+    Budget, Caller, Connect, Effect, Identity, MaskPlan, Policy, Purse, RecordLevel, Request, RunApproval,
+    Target, Timestamp, Trace, Verdict,
 };
 
 use crate::sample::{Command, Matcher};
@@ -96,9 +97,8 @@ fn decide(
 fn told(policy: &Policy, caller: &Caller, verdict: Verdict, trace: Trace) -> Explanation {
     let (word, rule, message, noted) = match verdict {
         Verdict::Allow(permit) => {
-            let noted = permit.obligations().noted.iter();
             let line = |it: &weir_policy::Noted| format!("{}: {}", it.rule, effect(it.effect));
-            ("allow", None, None, noted.map(line).collect())
+            ("allow", None, None, permit.noted().map(line).collect())
         }
         Verdict::Deny(denial) => {
             ("deny", Some(denial.rule.to_string()), Some(denial.message.to_string()), Vec::new())
@@ -168,4 +168,19 @@ fn caller(who: &Who) -> Caller {
     };
     let target = Target { connection: who.connection.clone(), role: who.role.clone() };
     Caller::new(Arc::new(identity), target, who.purpose.clone(), RecordLevel::Off)
+        .with_purse(Rc::new(Unspent))
+}
+
+/// Explains a first command: whoever asks has spent nothing yet.
+#[derive(Debug)]
+struct Unspent;
+
+impl Purse for Unspent {
+    fn covers(&self, budget: &Arc<Budget>, rows: Option<u64>, _: Timestamp) -> bool {
+        budget.rows.is_none_or(|left| rows.unwrap_or(1) <= left)
+    }
+
+    fn run_approval(&self, _: &[u8; 32], _: &[u8; 32], _: Timestamp) -> Option<Arc<RunApproval>> {
+        None
+    }
 }

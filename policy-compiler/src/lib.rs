@@ -8,6 +8,7 @@ mod compile;
 mod explain;
 pub mod keys;
 mod lower;
+mod lower_budget;
 mod lower_mask;
 mod patterns;
 mod report;

@@ -88,6 +88,10 @@ impl Lowering<'_> {
             observe,
             requires_purpose: rule.requires_purpose,
             message: rule.message.clone(),
+            budget: rule
+                .budget
+                .as_ref()
+                .map(|budget| self.budget(&id, &budget.span(), budget.get_ref(), rule)),
             sql: rule.sql.as_ref().map(|sql| self.sql(&id, &sql.span(), sql.get_ref())),
             http: rule.http.as_ref().map(|http| self.http(&id, &http.span(), http.get_ref())),
             connect: rule.connect.as_ref().map(|connect| table::Connect {
@@ -138,14 +142,15 @@ impl Lowering<'_> {
             quorum: hold.quorum.unwrap_or(1),
             expires_ms: self.duration(hold.expires.as_ref(), HOLD_EXPIRES_MS),
             in_transaction_ms: self.duration(hold.in_transaction.as_ref(), HOLD_IN_TRANSACTION_MS),
+            run: hold.run.as_ref().map(|run| self.run_limits(id, &run.span(), run.get_ref())),
         })
     }
 
-    fn duration(&mut self, word: Option<&Word>, default_ms: u64) -> u64 {
+    pub(crate) fn duration(&mut self, word: Option<&Word>, default_ms: u64) -> u64 {
         let Some(word) = word else { return default_ms };
         let message = match weir_sources::duration(word.get_ref()) {
             Ok(length) if length <= MAX_EXPIRES => return length.as_millis() as u64,
-            Ok(_) => format!("`{}` is over 7d, the longest that a hold may wait", word.get_ref()),
+            Ok(_) => format!("`{}` is over 7d, the longest there may be", word.get_ref()),
             Err(message) => message,
         };
         self.problem(&word.span(), message);

@@ -6,7 +6,7 @@ use weir_scan::Dialect;
 use crate::lower::{Lowering, add_pattern, plain, subjects};
 use crate::source::{self, Word};
 
-const METHODS: [&str; 5] = ["fixed", "hash", "null", "partial", "token"];
+const METHODS: [&str; 6] = ["fixed", "format", "hash", "null", "partial", "token"];
 const VALIDATORS: [&str; 3] = ["iban", "luhn", "ssn"];
 /// A stream holds back this much for every pattern; more would be a burden on every answer.
 const MAX_WIDTH: u32 = 4_096;
@@ -76,6 +76,7 @@ impl Lowering<'_> {
         }
         match method {
             "fixed" => table::Method::Fixed(mask.text.clone().unwrap_or_default()),
+            "format" => table::Method::Format,
             "hash" => table::Method::Hash,
             "partial" => table::Method::Partial { keep_last: mask.keep_last.unwrap_or_default() },
             "token" => table::Method::Token,

@@ -50,6 +50,8 @@ pub(crate) struct Rule {
     #[serde(default)]
     pub(crate) requires_purpose: bool,
     pub(crate) hold: Option<Spanned<Hold>>,
+    /// It acts only on what is over this.
+    pub(crate) budget: Option<Spanned<Budget>>,
     pub(crate) sql: Option<Spanned<Sql>>,
     pub(crate) http: Option<Spanned<Http>>,
     pub(crate) connect: Option<Spanned<Connect>>,
@@ -81,6 +83,26 @@ pub(crate) struct Hold {
     pub(crate) quorum: Option<u8>,
     pub(crate) expires: Option<Word>,
     pub(crate) in_transaction: Option<Word>,
+    /// The most that one approval may release for a run.
+    pub(crate) run: Option<Spanned<RunLimits>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RunLimits {
+    pub(crate) statements: u64,
+    pub(crate) rows: Option<u64>,
+    pub(crate) expires: Word,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Budget {
+    pub(crate) statements: Option<u64>,
+    pub(crate) rows: Option<u64>,
+    /// `identity` (the default), `run` or `session`.
+    pub(crate) per: Option<Word>,
+    pub(crate) within: Option<Word>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -8,6 +8,7 @@ use weir_control::{HoldRequest, Refusal, Release, ToDataplane};
 use weir_policy::{ApprovalClaim, Identity, Timestamp};
 
 use super::Hub;
+use super::run_approvals::{self, RunAnswer};
 use crate::clock;
 use crate::state::{Ending, Status, StoredHold, Vote};
 
@@ -26,6 +27,10 @@ pub(crate) enum NotCounted {
     NotApprover(String),
     #[error("several held commands begin with {0:?}; give more of the id")]
     Ambiguous(String),
+    #[error("the rule releases single commands only, or the command belongs to no run")]
+    NoRun,
+    #[error("the rule lets an approval for a run release 1 to {1} {0}")]
+    OverRun(&'static str, u64),
     #[error("internal: {0:#}")]
     Internal(#[from] anyhow::Error),
 }
@@ -69,6 +74,7 @@ pub(crate) async fn approve(
     hold: &str,
     person: &Identity,
     reason: Option<&str>,
+    run: Option<RunAnswer>,
 ) -> Result<StoredHold, NotCounted> {
     let stored = answerable(hub, hold, person).await?;
     let same = |by: &crate::state::Approver| by.issuer == person.issuer && by.subject == person.subject;
@@ -80,11 +86,15 @@ pub(crate) async fn approve(
         issuer: &person.issuer,
         subject: &person.subject,
         reason,
+        run: run.map(|run| run.terms(&stored.request)).transpose()?,
         now_ms: clock::unix_ms(),
     };
     let after = hub.store.approve(&vote, stored.request.quorum).await?;
     let after = after.ok_or(NotCounted::Ended("answered"))?;
     tracing::info!(hold = vote.hold, by = vote.subject, status = after.status.word(), "approval given");
+    if after.status == Status::Approved {
+        run_approvals::grant(hub, &after).await?;
+    }
     tell(hub, &after);
     Ok(after)
 }
@@ -147,7 +157,7 @@ pub(crate) fn may_answer(stored: &StoredHold, person: &Identity) -> bool {
     person.groups.iter().any(|group| stored.request.approvers.contains(group))
 }
 
-fn name(issuer: &str, subject: &str) -> String {
+pub(super) fn name(issuer: &str, subject: &str) -> String {
     format!("{subject} ({issuer})")
 }
 
@@ -175,8 +185,12 @@ fn tell(hub: &Hub, stored: &StoredHold) {
     hub.send_to(&stored.node, stored.boot, message);
 }
 
+/// 32 bytes of hex.
+pub(super) fn digest(text: &str) -> Option<[u8; 32]> {
+    hex::decode(text).ok()?.try_into().ok()
+}
+
 fn release(hub: &Hub, stored: &StoredHold) -> Option<Release> {
-    let digest = |text: &str| hex::decode(text).ok()?.try_into().ok();
     let request = &stored.request;
     let claim = ApprovalClaim {
         hold: request.hold.clone(),

@@ -14,9 +14,10 @@ use super::Hub;
 use super::answers::{self, NotCounted};
 use super::door::Person;
 use super::hub::LinkStatus;
+use super::run_approvals::RunAnswer;
 use crate::access::Access;
 use crate::clock;
-use crate::state::StoredHold;
+use crate::state::{StoredBudget, StoredHold};
 
 pub(super) fn router(hub: Arc<Hub>) -> Router {
     Router::new()
@@ -26,6 +27,7 @@ pub(super) fn router(hub: Arc<Hub>) -> Router {
         .route("/v1/holds/{hold}", get(hold))
         .route("/v1/holds/{hold}/approve", post(approve))
         .route("/v1/holds/{hold}/deny", post(deny))
+        .route("/v1/budgets", get(budgets))
         .route("/v1/sessions", get(sessions))
         .route("/v1/sessions/{session}/kill", post(kill))
         .route("/v1/access", get(access))
@@ -61,6 +63,7 @@ impl From<NotCounted> for Failure {
         let status = match &why {
             NotCounted::FourEyes | NotCounted::NotApprover(_) => StatusCode::FORBIDDEN,
             NotCounted::NotFound(_) => StatusCode::NOT_FOUND,
+            NotCounted::NoRun | NotCounted::OverRun(..) => StatusCode::UNPROCESSABLE_ENTITY,
             NotCounted::Already | NotCounted::Ambiguous(_) | NotCounted::Ended(_) => StatusCode::CONFLICT,
             NotCounted::Internal(error) => return Self::from(anyhow::anyhow!("{error:#}")),
         };
@@ -139,6 +142,8 @@ async fn hold(
 #[serde(deny_unknown_fields)]
 pub(crate) struct Answer {
     pub reason: Option<String>,
+    /// Everything alike of the command's run, too. Not with a refusal.
+    pub run: Option<RunAnswer>,
 }
 
 async fn approve(
@@ -147,7 +152,8 @@ async fn approve(
     Path(hold): Path<String>,
     Json(answer): Json<Answer>,
 ) -> Result<Json<StoredHold>, Failure> {
-    Ok(Json(answers::approve(&hub, &hold, &person.identity, answer.reason.as_deref()).await?))
+    let Answer { reason, run } = answer;
+    Ok(Json(answers::approve(&hub, &hold, &person.identity, reason.as_deref(), run).await?))
 }
 
 async fn deny(
@@ -156,7 +162,16 @@ async fn deny(
     Path(hold): Path<String>,
     Json(answer): Json<Answer>,
 ) -> Result<Json<StoredHold>, Failure> {
+    if answer.run.is_some() {
+        return Err(Failure::new(StatusCode::BAD_REQUEST, "only an approval can be for a whole run"));
+    }
     Ok(Json(answers::deny(&hub, &hold, &person.identity, answer.reason.as_deref()).await?))
+}
+
+/// Budgets in their present window: what data planes took of them, used or not.
+async fn budgets(State(hub): State<Arc<Hub>>, person: Person) -> Result<Json<Vec<StoredBudget>>, Failure> {
+    person.needs_view()?;
+    Ok(Json(hub.store.budgets(clock::unix_ms()).await?))
 }
 
 async fn sessions(State(hub): State<Arc<Hub>>, person: Person) -> Result<Json<Vec<SessionSummary>>, Failure> {

@@ -13,6 +13,7 @@ use weir_control::{Frames, ToAdmin, ToDataplane, VERSION, encode};
 use zeroize::Zeroizing;
 
 use super::{Hub, answers, issuers};
+use crate::clock;
 use crate::mint::{Ask, Told};
 use crate::{config, users};
 
@@ -170,6 +171,13 @@ impl Peer<'_> {
             ToAdmin::Hold(request) => answers::hold(hub, self.node, self.boot, &request).await?,
             ToAdmin::Withdraw { hold, reason } => answers::withdraw(hub, &hold, &reason).await?,
             ToAdmin::Mint { ask, connection, role, stale, .. } => self.mint(ask, connection, role, stale),
+            ToAdmin::Lease(ask) => {
+                let links = hub.linked().len() as u64;
+                if let Some(lease) = hub.store.lease(&ask, links, clock::unix_ms()).await? {
+                    hub.send(self.link, ToDataplane::Leased(lease));
+                }
+            }
+            ToAdmin::Return(left) => hub.store.take_back(&left).await?,
             ToAdmin::RefetchKeys { issuer } => {
                 let hub = hub.clone();
                 tokio::spawn(async move { issuers::refetch(&hub, &issuer).await });

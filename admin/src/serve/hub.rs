@@ -210,6 +210,7 @@ async fn assemble(config: &Config, store: &Store, keys: &Keys) -> Result<Current
         revocations: store.revocations().await?,
         mask_key: keys.mask.clone(),
         approval_keys: vec![keys.approval_public()],
+        run_approvals: store.run_approvals(crate::clock::unix_ms()).await?,
     };
     Ok(Current { state, access, verifier })
 }

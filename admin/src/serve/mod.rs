@@ -8,6 +8,7 @@ mod control;
 mod door;
 mod hub;
 mod issuers;
+mod run_approvals;
 #[cfg(test)]
 mod tests;
 
@@ -20,6 +21,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 pub(crate) use api::{Answer, Kill, Revoke, Status};
 pub(crate) use hub::Hub;
+pub(crate) use run_approvals::RunAnswer;
 
 use crate::config::Config;
 
@@ -61,6 +63,9 @@ async fn watch(hub: Arc<Hub>) {
         }
         if let Err(error) = hub.expire_holds().await {
             tracing::error!(%error, "holds could not be expired");
+        }
+        if let Err(error) = hub.store.forget_old_budgets(crate::clock::unix_ms()).await {
+            tracing::error!(%error, "budgets whose window is over could not be forgotten");
         }
     }
 }

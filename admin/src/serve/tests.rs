@@ -212,6 +212,7 @@ fn request(running: &Running, hold: &str, quorum: u8, lives_ms: u64) -> Box<Hold
         quorum,
         digest: "11".repeat(32),
         rule_hash: "22".repeat(32),
+        scope: None,
         issuer: running.hub.config.issuers[0].issuer.clone(),
         subject: "job-7".into(),
         groups: vec!["jobs".into()],
@@ -228,7 +229,7 @@ fn request(running: &Running, hold: &str, quorum: u8, lives_ms: u64) -> Box<Hold
 }
 
 async fn answer(service: &Service, hold: &str, verb: &str) -> Result<Status, String> {
-    let body = super::Answer { reason: Some("ticket 812".into()) };
+    let body = super::Answer { reason: Some("ticket 812".into()), run: None };
     let stored: anyhow::Result<StoredHold> = service.post(&["holds", hold, verb], &body).await;
     stored.map(|stored| stored.status).map_err(|error| error.to_string())
 }

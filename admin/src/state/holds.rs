@@ -3,7 +3,7 @@
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use sqlx::{Row as _, Sqlite, Transaction, sqlite::SqliteRow};
-use weir_control::HoldRequest;
+use weir_control::{HoldRequest, RunTerms};
 
 use super::Store;
 
@@ -55,6 +55,8 @@ pub(crate) struct Approver {
     pub issuer: String,
     pub subject: String,
     pub reason: Option<String>,
+    /// What this person releases for the whole run; `None`: this command alone.
+    pub run: Option<RunTerms>,
 }
 
 /// One person's yes.
@@ -63,6 +65,7 @@ pub(crate) struct Vote<'a> {
     pub issuer: &'a str,
     pub subject: &'a str,
     pub reason: Option<&'a str>,
+    pub run: Option<RunTerms>,
     pub now_ms: u64,
 }
 
@@ -151,13 +154,14 @@ impl Store {
             return Ok(None);
         }
         sqlx::query(
-            "INSERT OR IGNORE INTO approvals (hold, issuer, subject, reason, at) VALUES (?1, ?2, ?3, ?4, ?5)",
+            "INSERT OR IGNORE INTO approvals (hold, issuer, subject, reason, at, run) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
         )
         .bind(vote.hold)
         .bind(vote.issuer)
         .bind(vote.subject)
         .bind(vote.reason)
         .bind(i64::try_from(vote.now_ms)?)
+        .bind(vote.run.map(|run| serde_json::to_string(&run)).transpose()?)
         .execute(&mut *change)
         .await?;
         let count: i64 = sqlx::query_scalar("SELECT count(*) FROM approvals WHERE hold = ?1")
@@ -244,11 +248,12 @@ async fn one(read: &mut Transaction<'_, Sqlite>, hold: &str) -> Result<Option<St
         .fetch_optional(&mut **read)
         .await?;
     let Some(row) = row else { return Ok(None) };
-    let approvals =
-        sqlx::query("SELECT issuer, subject, reason FROM approvals WHERE hold = ?1 ORDER BY at, subject")
-            .bind(hold)
-            .fetch_all(&mut **read)
-            .await?;
+    let approvals = sqlx::query(
+        "SELECT issuer, subject, reason, run FROM approvals WHERE hold = ?1 ORDER BY at, subject",
+    )
+    .bind(hold)
+    .fetch_all(&mut **read)
+    .await?;
     let approvals = approvals.iter().map(approver).collect::<Result<_>>()?;
     Ok(Some(stored(&row, approvals)?))
 }
@@ -258,6 +263,7 @@ fn approver(row: &SqliteRow) -> Result<Approver> {
         issuer: row.try_get("issuer")?,
         subject: row.try_get("subject")?,
         reason: row.try_get("reason")?,
+        run: row.try_get::<Option<String>, _>("run")?.map(|run| serde_json::from_str(&run)).transpose()?,
     })
 }
 

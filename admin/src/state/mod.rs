@@ -1,5 +1,6 @@
 //! Admin's state in embedded SQLite. Every query of the program is in this folder; nothing here decides.
 
+mod budgets;
 mod holds;
 mod revocations;
 
@@ -12,6 +13,7 @@ use sqlx::sqlite::{
 };
 use sqlx::{Sqlite, Transaction};
 
+pub(crate) use budgets::{NewRun, StoredBudget};
 pub(crate) use holds::{Approver, Ending, Status, StoredHold, Vote};
 
 /// One database, shared by the service and by `apply` beside it.

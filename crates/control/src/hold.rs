@@ -18,6 +18,9 @@ pub struct HoldRequest {
     /// Hex SHA-256 of the command as bound, and of the rule's content.
     pub digest: String,
     pub rule_hash: String,
+    /// Where one approval may release all alike of the caller's run: what it would be bound to (hex SHA-256), and the most
+    /// it may release.
+    pub scope: Option<RunScope>,
     pub issuer: String,
     pub subject: String,
     pub groups: Vec<String>,
@@ -32,6 +35,23 @@ pub struct HoldRequest {
     /// The facts it was decided on, for people.
     pub facts: serde_json::Value,
     pub in_transaction: bool,
+}
+
+/// See [`HoldRequest::scope`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunScope {
+    pub digest: String,
+    pub most: RunTerms,
+}
+
+/// How much an approval for a run releases.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunTerms {
+    pub statements: u64,
+    /// `None`: rows are not counted.
+    pub rows: Option<u64>,
+    pub minutes: u64,
 }
 
 /// Approved: `claim` is `weir_policy`'s approval encoding, signed by admin's approval key (both hex).

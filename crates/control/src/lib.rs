@@ -12,20 +12,22 @@
 mod credential;
 mod frame;
 mod hold;
+mod lease;
 mod state;
 
 use serde::{Deserialize, Serialize};
 
 pub use credential::{Credential, MaskKey, Secret};
 pub use frame::{Error, Frames, MAX_FRAME_BYTES, encode};
-pub use hold::{HoldRequest, Refusal, Release};
+pub use hold::{HoldRequest, Refusal, Release, RunScope, RunTerms};
+pub use lease::{Lease, LeaseAsk, LeaseReturn};
 pub use state::{
-    ClaimCondition, Connection, Ending, Grant, Issuer, Protocol, Record, Revocation, State, UpstreamAddress,
-    UpstreamTls,
+    ClaimCondition, Connection, Ending, Grant, Issuer, Protocol, Record, Revocation, SignedRun, State,
+    UpstreamAddress, UpstreamTls,
 };
 
 /// Version of this protocol; both ends must agree.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// From a data plane.
 #[derive(Debug, Serialize, Deserialize)]
@@ -58,6 +60,10 @@ pub enum ToAdmin {
         subject: String,
         stale: bool,
     },
+    /// A share of a budget is wanted, or of what people released for a run.
+    Lease(Box<LeaseAsk>),
+    /// What is left of a share that this process needs no more.
+    Return(LeaseReturn),
     /// A token named a key id that the issuer's pushed key set lacks. Admin limits the rate.
     RefetchKeys {
         issuer: String,
@@ -86,6 +92,7 @@ pub enum ToDataplane {
     Current {
         version: u64,
     },
+    Leased(Lease),
     Release(Release),
     Refuse(Refusal),
     Minted {

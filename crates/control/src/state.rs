@@ -17,6 +17,15 @@ pub struct State {
     pub mask_key: MaskKey,
     /// Ed25519 public keys (raw, 32 bytes, hex) that releases are signed with; two while rotating.
     pub approval_keys: Vec<String>,
+    /// What people released for whole runs and has not expired.
+    pub run_approvals: Vec<SignedRun>,
+}
+
+/// `weir_policy`'s encoding of an approval for a run, signed by admin's approval key (both hex), and whose it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignedRun {
+    pub claim: String,
+    pub signature: String,
 }
 
 /// A trusted token issuer, with its keys.

@@ -7,6 +7,8 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 use zeroize::{ZeroizeOnDrop, Zeroizing};
 
+use crate::format::Formats;
+
 /// What 256 secret bits make of values, and their version. Never printed; wiped when dropped.
 ///
 /// A new version breaks joins with data tokenised under the old one, on purpose.
@@ -14,6 +16,7 @@ pub struct MaskKey {
     version: u32,
     hash: Purpose,
     token: Purpose,
+    formats: Option<Formats>,
 }
 
 /// HMAC-SHA256 over `purpose ‖ 0 ‖ value`, up to the value: one key serves several methods without their outputs being
@@ -41,7 +44,13 @@ impl Purpose {
 impl MaskKey {
     pub fn new(version: u32, secret: [u8; 32]) -> Self {
         let secret = Zeroizing::new(secret);
-        Self { version, hash: Purpose::new(&secret, "hash"), token: Purpose::new(&secret, "token") }
+        let format = Zeroizing::new(Purpose::new(&secret, "format").digest(&[]));
+        Self {
+            version,
+            hash: Purpose::new(&secret, "hash"),
+            token: Purpose::new(&secret, "token"),
+            formats: Formats::new(&format),
+        }
     }
 
     pub const fn version(&self) -> u32 {
@@ -52,16 +61,22 @@ impl MaskKey {
         self.hash.digest(value)
     }
 
+    /// `None`: the cipher does not take its key, and every value is NULL.
+    pub(crate) const fn formats(&self) -> Option<&Formats> {
+        self.formats.as_ref()
+    }
+
     pub(crate) fn token(&self, value: &[u8]) -> [u8; 32] {
         self.token.digest(value)
     }
 }
 
-/// A context is two states of the hash and a block for it, all of which wipe themselves.
+/// A context is two states of the hash and a block for it, a cipher is its key schedule; all of them wipe themselves.
 impl ZeroizeOnDrop for MaskKey {}
 
 const _: () = {
     const fn wipes_itself<T: ZeroizeOnDrop>() {}
+    wipes_itself::<aes::Aes256>();
     wipes_itself::<Sha256>();
     wipes_itself::<<Sha256 as EagerHash>::Core>();
 };

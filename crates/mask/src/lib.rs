@@ -11,6 +11,7 @@ mod cells;
 mod columns;
 mod error;
 mod finder;
+mod format;
 mod groups;
 mod key;
 mod ledger;

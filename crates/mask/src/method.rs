@@ -19,6 +19,9 @@ pub enum Replacement {
 pub fn replace(method: &MaskMethod, key: &MaskKey, value: &[u8], out: &mut BytesMut) -> Replacement {
     match method {
         MaskMethod::Fixed(text) => out.extend_from_slice(text.as_bytes()),
+        MaskMethod::Format => {
+            return key.formats().map_or(Replacement::Null, |formats| formats.write(value, out));
+        }
         MaskMethod::Hash => write_hash(&key.hash(value), out),
         MaskMethod::Null => return Replacement::Null,
         MaskMethod::Partial { keep_last } => write_partial(value, usize::from(*keep_last), out),
@@ -32,6 +35,8 @@ pub const fn strictness(method: &MaskMethod) -> u16 {
     match method {
         // Keeps some of the value; the fewer characters, the stricter.
         MaskMethod::Partial { keep_last } => 255 - *keep_last as u16,
+        // This shows which values are equal, and how long they are.
+        MaskMethod::Format => 290,
         // These show which values are equal.
         MaskMethod::Hash | MaskMethod::Token => 300,
         MaskMethod::Fixed(_) => 400,
@@ -186,6 +191,7 @@ mod tests {
             MaskMethod::Partial { keep_last: 255 },
             MaskMethod::Partial { keep_last: 4 },
             MaskMethod::Partial { keep_last: 0 },
+            MaskMethod::Format,
             MaskMethod::Token,
             MaskMethod::Fixed(String::new()),
             MaskMethod::Null,

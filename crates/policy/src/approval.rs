@@ -1,10 +1,12 @@
-//! Approvals: what admin signs when people release a held command, and the only way to make an [`Approval`].
+//! Approvals: what admin signs when people release a held command, or all alike of a run up to a limit; and the only way
+//! to make an [`Approval`] or a [`RunApproval`].
 //!
 //! Both ends of the encoding live here, so that they cannot drift apart. Keys are the callers' matter.
 
 use crate::{Approval, Error, Timestamp};
 
 const DOMAIN: &[u8] = b"weir approval v1\0";
+const RUN_DOMAIN: &[u8] = b"weir run approval v1\0";
 
 /// What an approval says, before it is signed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,26 +38,113 @@ impl ApprovalClaim {
     }
 }
 
+/// What an approval for a whole run says, before it is signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunClaim {
+    /// Its own name: that of the hold which it answered first.
+    pub hold: String,
+    /// [`crate::Hold::scope`] of what it releases.
+    pub scope: [u8; 32],
+    /// [`crate::Hold::rule_hash`] of the rule that held it.
+    pub rule_hash: [u8; 32],
+    /// The most that it releases, on all nodes together.
+    pub statements: u64,
+    pub rows: Option<u64>,
+    pub approvers: Vec<String>,
+    /// Not usable from this moment on.
+    pub expires: Timestamp,
+}
+
+/// A [`RunClaim`] that admin's key signed.
+#[derive(Debug, PartialEq, Eq)]
+pub struct RunApproval {
+    claim: RunClaim,
+    signature: Vec<u8>,
+}
+
+impl RunClaim {
+    /// The bytes to sign (Ed25519) and to hand over beside the signature. One claim has one encoding.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = RUN_DOMAIN.to_vec();
+        bytes.extend_from_slice(&self.scope);
+        bytes.extend_from_slice(&self.rule_hash);
+        bytes.extend_from_slice(&self.expires.unix_ms().to_le_bytes());
+        bytes.extend_from_slice(&self.statements.to_le_bytes());
+        bytes.extend_from_slice(&self.rows.unwrap_or(u64::MAX).to_le_bytes());
+        put(&mut bytes, &self.hold);
+        for approver in &self.approvers {
+            put(&mut bytes, approver);
+        }
+        bytes
+    }
+}
+
+impl RunApproval {
+    /// Accepts an approval that `public_key` (Ed25519, 32 bytes) signed.
+    ///
+    /// # Errors
+    /// The signature does not fit, or the bytes are no claim: admin's fault, or an attack.
+    pub fn verify(bytes: &[u8], signature: &[u8], public_key: &[u8]) -> Result<Self, Error> {
+        verify_signature(bytes, signature, public_key)?;
+        let rest = bytes.strip_prefix(RUN_DOMAIN).ok_or(Error::Approval("not a run's approval"))?;
+        let (scope, rest) = rest.split_first_chunk().ok_or(SHORT)?;
+        let (rule_hash, rest) = rest.split_first_chunk().ok_or(SHORT)?;
+        let (expires, rest) = rest.split_first_chunk().ok_or(SHORT)?;
+        let (statements, rest) = rest.split_first_chunk().ok_or(SHORT)?;
+        let (rows, rest) = rest.split_first_chunk().ok_or(SHORT)?;
+        let (hold, rest) = take(rest)?;
+        let claim = RunClaim {
+            hold,
+            scope: *scope,
+            rule_hash: *rule_hash,
+            statements: u64::from_le_bytes(*statements),
+            rows: Some(u64::from_le_bytes(*rows)).filter(|rows| *rows != u64::MAX),
+            approvers: names(rest)?,
+            expires: Timestamp::from_unix_ms(u64::from_le_bytes(*expires)),
+        };
+        Ok(Self { claim, signature: signature.to_vec() })
+    }
+
+    pub const fn claim(&self) -> &RunClaim {
+        &self.claim
+    }
+
+    /// For the record.
+    pub fn signature(&self) -> &[u8] {
+        &self.signature
+    }
+}
+
+fn verify_signature(bytes: &[u8], signature: &[u8], public_key: &[u8]) -> Result<(), Error> {
+    ring::signature::UnparsedPublicKey::new(&ring::signature::ED25519, public_key)
+        .verify(bytes, signature)
+        .map_err(|_| Error::Approval("the signature does not fit"))
+}
+
+/// The rest of a claim: names up to its end.
+fn names(mut rest: &[u8]) -> Result<Vec<String>, Error> {
+    let mut names = Vec::new();
+    while !rest.is_empty() {
+        let (name, tail) = take(rest)?;
+        names.push(name);
+        rest = tail;
+    }
+    Ok(names)
+}
+
 impl Approval {
     /// Accepts an approval that `public_key` (Ed25519, 32 bytes) signed.
     ///
     /// # Errors
     /// The signature does not fit, or the bytes are no claim: admin's fault, or an attack.
     pub fn verify(bytes: &[u8], signature: &[u8], public_key: &[u8]) -> Result<Self, Error> {
-        ring::signature::UnparsedPublicKey::new(&ring::signature::ED25519, public_key)
-            .verify(bytes, signature)
-            .map_err(|_| Error::Approval("the signature does not fit"))?;
+        verify_signature(bytes, signature, public_key)?;
         let rest = bytes.strip_prefix(DOMAIN).ok_or(Error::Approval("not an approval"))?;
         let (digest, rest) = rest.split_first_chunk().ok_or(SHORT)?;
         let (rule_hash, rest) = rest.split_first_chunk().ok_or(SHORT)?;
         let (expires, rest) = rest.split_first_chunk().ok_or(SHORT)?;
-        let (hold, mut rest) = take(rest)?;
-        let mut approvers = Vec::new();
-        while !rest.is_empty() {
-            let (approver, tail) = take(rest)?;
-            approvers.push(approver);
-            rest = tail;
-        }
+        let (hold, rest) = take(rest)?;
+        let approvers = names(rest)?;
         Ok(Self {
             hold,
             digest: *digest,

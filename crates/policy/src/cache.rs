@@ -2,21 +2,25 @@
 //! direct-mapped: a collision forgets the older verdict.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
-use crate::{Denial, Obligations};
+use crate::{Budget, Denial, Obligations};
 
 /// What a command's facts and a caller's class lead to, before binds, approvals and time are looked at.
 #[derive(Clone, Debug)]
 pub(crate) enum Outcome {
     Allow(Rc<Obligations>),
     Deny(Denial),
-    Hold(Rc<Held>),
+    Conditional(Rc<Conditions>),
 }
 
-/// The hold rules that matched, in the bundle's order, and what is owed once all are satisfied.
+/// Rules that matched and act or not by what is left and what people said; and what is owed once none acts.
 #[derive(Debug)]
-pub(crate) struct Held {
-    pub(crate) rules: Vec<usize>,
+pub(crate) struct Conditions {
+    /// Hold rules, in the bundle's order.
+    pub(crate) holds: Vec<usize>,
+    /// Rules that act once their budget is spent.
+    pub(crate) budgets: Vec<(usize, Arc<Budget>)>,
     pub(crate) obligations: Rc<Obligations>,
 }
 
@@ -76,8 +80,6 @@ fn index(about: About, class: u32) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
     use crate::Reason;
 
@@ -88,7 +90,7 @@ mod tests {
     fn found(cache: &Verdicts, about: About, class: u32) -> Option<String> {
         match cache.get(about, class)? {
             Outcome::Deny(denial) => Some(denial.rule.to_string()),
-            Outcome::Allow(_) | Outcome::Hold(_) => None,
+            Outcome::Allow(_) | Outcome::Conditional(_) => None,
         }
     }
 

@@ -129,6 +129,7 @@ const fn leniency(method: &MaskMethod) -> u16 {
         MaskMethod::Null => 0,
         MaskMethod::Fixed(_) => 1,
         MaskMethod::Hash | MaskMethod::Token => 2,
-        MaskMethod::Partial { keep_last } => 3 + *keep_last as u16,
+        MaskMethod::Format => 3,
+        MaskMethod::Partial { keep_last } => 4 + *keep_last as u16,
     }
 }

@@ -4,12 +4,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::bundle::Bundle;
-use crate::cache::{Held, Outcome};
+use crate::cache::{Conditions, Outcome};
 use crate::class::Class;
 use crate::rule::{Action, Rule};
 use crate::sql_match::Hits;
 use crate::trace::Observe;
-use crate::{Denial, Effect, Http, Noted, Obligations, Reason, Request, ScanError, Sql};
+use crate::{Budget, Denial, Effect, Http, Noted, Obligations, Reason, Request, ScanError, Sql};
 
 const PURPOSE: &str = "state a purpose of use: a `purpose` claim in the token, \
     the startup option `weir.purpose` (PGOPTIONS='-c weir.purpose=...'), or the field `X-Weir-Purpose`";
@@ -31,6 +31,7 @@ pub(crate) struct Evaluation<'a> {
 struct Findings {
     denial: Option<Denial>,
     holds: Vec<usize>,
+    budgets: Vec<(usize, Arc<Budget>)>,
     noted: Vec<Noted>,
     /// Some enforced rule speaks of texts that were not understood, and decides on this one.
     opaque_decided: bool,
@@ -91,6 +92,11 @@ impl Evaluation<'_> {
     fn weigh(&self, index: usize, rule: &Rule, findings: &mut Findings) {
         let needs_purpose = rule.requires_purpose && !self.class.has_purpose;
         let mut note = |effect| findings.noted.push(Noted { rule: Arc::clone(&rule.id), effect });
+        if let Some(budget) = &rule.budget
+            && !needs_purpose
+        {
+            return findings.budgets.push((index, Arc::clone(budget)));
+        }
         match (&rule.action, rule.observe) {
             (Action::Block, true) => note(Effect::WouldDeny),
             (_, true) if needs_purpose => note(Effect::WouldDeny),
@@ -167,10 +173,11 @@ impl Evaluation<'_> {
     }
 
     fn conclude(&self, findings: Findings) -> Outcome {
-        if let Some(denial) = findings.denial {
+        let Findings { denial, holds, budgets, noted, .. } = findings;
+        if let Some(denial) = denial {
             return Outcome::Deny(denial);
         }
-        let obligations = if findings.noted.is_empty() {
+        let obligations = if noted.is_empty() {
             Rc::clone(&self.class.obligations)
         } else {
             let plain = &self.class.obligations;
@@ -178,13 +185,13 @@ impl Evaluation<'_> {
                 applies: plain.applies,
                 generation: plain.generation,
                 mask: plain.mask.clone(),
-                noted: findings.noted,
+                noted,
             })
         };
-        if findings.holds.is_empty() {
+        if holds.is_empty() && budgets.is_empty() {
             Outcome::Allow(obligations)
         } else {
-            Outcome::Hold(Rc::new(Held { rules: findings.holds, obligations }))
+            Outcome::Conditional(Rc::new(Conditions { holds, budgets, obligations }))
         }
     }
 
@@ -219,7 +226,7 @@ impl Evaluation<'_> {
 }
 
 impl Rule {
-    fn denial(&self, message: impl Into<Arc<str>>) -> Denial {
+    pub(crate) fn denial(&self, message: impl Into<Arc<str>>) -> Denial {
         Denial { rule: Arc::clone(&self.id), reason: Reason::Forbidden, message: message.into() }
     }
 

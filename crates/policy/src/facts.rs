@@ -15,8 +15,9 @@ pub struct Facts {
     /// One line, comments gone, white space single, keywords and unquoted names lower case, literals kept:
     /// what pattern rules scan.
     pub normalised: String,
-    /// One shape for all literal values: `normalised` with every literal as `?`.
-    pub fingerprint: u64,
+    /// BLAKE3 of the text with every literal as `?`: the same across processes and releases, and nobody can make a
+    /// second text that has it.
+    pub fingerprint: [u8; 32],
     /// In the order they run. Empty for an empty text.
     pub statements: Rc<[StatementFacts]>,
     /// Set where the text could not be understood in full; such a text is never allowed where any rule applies.

@@ -3,28 +3,32 @@
 //! Several hold rules may match one command. They are asked one after the other, in the bundle's order: the digest of
 //! the second covers the first rule too, so that an approval of the second proves that the first was given.
 
+use std::sync::Arc;
+
 use ring::digest::{Context, SHA256};
 
-use crate::cache::Held;
 use crate::rule::{Action, Rule};
-use crate::{Approval, Caller, Hold, Request, Timestamp};
+use crate::{Approval, Caller, Hold, HoldTerms, Request, RunApproval, Timestamp};
 
 const DOMAIN: &[u8] = b"weir hold v1\0";
+const SCOPE_DOMAIN: &[u8] = b"weir run scope v1\0";
 
-/// What is left to ask: `None` where all is approved.
+/// What the hold rules among `rules` (indexes, in the bundle's order) come to: what is left to ask, `None` where all is
+/// approved; and the releases for the caller's run that were needed for it.
 pub(crate) fn next(
-    held: &Held,
+    holds: impl Iterator<Item = usize>,
     rules: &[Rule],
     caller: &Caller,
     request: &Request<'_>,
     now: Timestamp,
-) -> Option<Hold> {
+) -> (Option<Hold>, Vec<Arc<RunApproval>>) {
     let mut context = Context::new(&SHA256);
     context.update(DOMAIN);
     bind_caller(&mut context, caller);
     bind_request(&mut context, request);
     let mut pending = None;
-    for rule in held.rules.iter().filter_map(|index| rules.get(*index)) {
+    let mut released = Vec::new();
+    for rule in holds.filter_map(|index| rules.get(index)) {
         let Action::Hold(terms) = &rule.action else { continue };
         context.update(&rule.hash);
         let hold = Hold {
@@ -32,15 +36,47 @@ pub(crate) fn next(
             terms: terms.clone(),
             digest: finished(&context),
             rule_hash: rule.hash,
+            scope: scope(terms, caller, request),
         };
         match request.approval() {
             Some(approval) if satisfies(approval, &hold, now) => pending = None,
-            Some(_) | None => {
-                pending.get_or_insert(hold);
-            }
+            Some(_) | None => match released_for_run(&hold, caller, now) {
+                Some(approval) => released.push(approval),
+                None => {
+                    pending.get_or_insert(hold);
+                }
+            },
         }
     }
-    pending
+    (pending, released)
+}
+
+fn released_for_run(hold: &Hold, caller: &Caller, now: Timestamp) -> Option<Arc<RunApproval>> {
+    caller.purse.as_ref()?.run_approval(&hold.rule_hash, hold.scope.as_ref()?, now)
+}
+
+/// What a release of everything alike in this run is bound to.
+fn scope(terms: &HoldTerms, caller: &Caller, request: &Request<'_>) -> Option<[u8; 32]> {
+    terms.run.as_ref()?;
+    caller.identity.run.as_ref()?;
+    let mut context = Context::new(&SHA256);
+    context.update(SCOPE_DOMAIN);
+    bind_caller(&mut context, caller);
+    match request {
+        Request::Connect(_) => return None,
+        Request::Http(http) => {
+            context.update(b"http\0");
+            put(&mut context, http.method.as_bytes());
+            put(&mut context, http.host.as_bytes());
+            put(&mut context, http.path.as_bytes());
+        }
+        Request::Sql(sql) if sql.facts.opaque.is_some() => return None,
+        Request::Sql(sql) => {
+            context.update(b"sql\0");
+            context.update(&sql.facts.fingerprint);
+        }
+    }
+    Some(finished(&context))
 }
 
 fn satisfies(approval: &Approval, hold: &Hold, now: Timestamp) -> bool {

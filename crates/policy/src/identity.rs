@@ -3,9 +3,10 @@
 //! Nothing here verifies a token: an `Identity` is built by the one place that did (`dataplane/identity`).
 
 use std::cell::Cell;
+use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::Timestamp;
+use crate::{Purse, Timestamp};
 
 /// What a verified token says. Issuer and subject together name the machine; everything else refines it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +42,8 @@ pub struct Caller {
     pub purpose: Option<String>,
     /// How this session is recorded: the grant's choice, which `decide` copies into each permit.
     pub record: crate::RecordLevel,
+    /// What this caller has left of budgets. `None`: nothing, so that every rule with a budget acts.
+    pub purse: Option<Rc<dyn Purse>>,
     /// Where `decide` keeps this caller's class between calls, with the generation it was computed for.
     pub(crate) class: Cell<Option<(u64, u32)>>,
 }
@@ -52,6 +55,11 @@ impl Caller {
         purpose: Option<String>,
         record: crate::RecordLevel,
     ) -> Self {
-        Self { identity, target, purpose, record, class: Cell::new(None) }
+        Self { identity, target, purpose, record, purse: None, class: Cell::new(None) }
+    }
+
+    #[must_use]
+    pub fn with_purse(self, purse: Rc<dyn Purse>) -> Self {
+        Self { purse: Some(purse), ..self }
     }
 }

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod approval;
+mod budget;
 mod bundle;
 mod cache;
 mod class;
@@ -27,7 +28,8 @@ mod time;
 mod trace;
 mod verdict;
 
-pub use approval::ApprovalClaim;
+pub use approval::{ApprovalClaim, RunApproval, RunClaim};
+pub use budget::{Budget, Per, Purse, RunLimits};
 pub use bundle::{
     About, Bundle, Database, Databases, HEADER_BYTES, LoadScanner, TrustedKey, trusted_key, write_bundle,
 };

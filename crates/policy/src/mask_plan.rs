@@ -39,6 +39,8 @@ pub struct PatternMask {
 pub enum MaskMethod {
     /// This text instead.
     Fixed(String),
+    /// FF1 over digits and over letters: length and separators stay, and joins still work.
+    Format,
     /// Keyed SHA-256, hex, first 16 digits.
     Hash,
     Null,

@@ -9,12 +9,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::bundle::{Bundle, LoadScanner, TrustedKey};
-use crate::cache::{About, Outcome, Verdicts};
+use crate::cache::{About, Conditions, Outcome, Verdicts};
 use crate::class::{Class, Classes};
 use crate::evaluate::{Evaluation, Scratch};
+use crate::rule::Action;
 use crate::trace::{Observe, RuleTrace, Silent, Teller, Trace};
 use crate::{
-    Caller, Decide, Denial, Error, MaskPlan, Moment, Permit, Reason, Request, Timestamp, Verdict, hold,
+    Budget, Caller, Decide, Denial, Effect, Error, MaskPlan, Moment, Noted, Permit, Purse, Reason, Request,
+    Timestamp, Verdict, hold,
 };
 
 /// Numbers every `Policy` of the process, so that no caller's class is taken for another policy's.
@@ -76,6 +78,13 @@ impl Policy {
     /// What to mask for this caller; `None`: nothing.
     pub fn mask_plan(&self, caller: &Caller) -> Option<Arc<MaskPlan>> {
         self.class(caller).1.obligations.mask.clone()
+    }
+
+    /// The budgets that this caller may come to spend.
+    pub fn budgets(&self, caller: &Caller) -> Vec<Arc<Budget>> {
+        let rules = &self.bundle.rules.rules;
+        let class = self.class(caller).1;
+        class.rules.iter().filter_map(|index| rules.get(*index)?.budget.clone()).collect()
     }
 
     /// Decides as [`Decide::decide`] does, without the cache, and tells how.
@@ -140,17 +149,58 @@ impl Policy {
     }
 
     fn conclude(&self, outcome: &Outcome, caller: &Caller, request: &Request<'_>, now: Timestamp) -> Verdict {
-        let permit = |obligations: &Rc<_>| {
-            Verdict::Allow(Permit { obligations: Rc::clone(obligations), record: caller.record })
-        };
         match outcome {
-            Outcome::Allow(obligations) => permit(obligations),
+            Outcome::Allow(obligations) => Verdict::Allow(permit(obligations, caller)),
             Outcome::Deny(denial) => Verdict::Deny(denial.clone()),
-            Outcome::Hold(held) if is_parse(request) => permit(&held.obligations),
-            Outcome::Hold(held) => match hold::next(held, &self.bundle.rules.rules, caller, request, now) {
-                Some(hold) => Verdict::Hold(hold),
-                None => permit(&held.obligations),
-            },
+            Outcome::Conditional(conditions) if is_parse(request) => {
+                Verdict::Allow(permit(&conditions.obligations, caller))
+            }
+            Outcome::Conditional(conditions) => self.weigh(conditions, caller, request, now),
+        }
+    }
+
+    /// Rules that act or not by what is left of their budgets and by what people released.
+    fn weigh(
+        &self,
+        conditions: &Rc<Conditions>,
+        caller: &Caller,
+        request: &Request<'_>,
+        now: Timestamp,
+    ) -> Verdict {
+        let rules = &self.bundle.rules.rules;
+        let mut permit = permit(&conditions.obligations, caller);
+        let mut holds = Vec::new();
+        for (index, budget) in &conditions.budgets {
+            let covers = |purse: &Rc<dyn Purse>| purse.covers(budget, most_rows(request), now);
+            let Some(rule) = rules.get(*index) else { continue };
+            if caller.purse.as_ref().is_some_and(covers) {
+                continue;
+            }
+            match (&rule.action, rule.observe) {
+                (Action::Block, false) => {
+                    let denial = rule.denial(Arc::clone(&rule.message));
+                    return Verdict::Deny(Denial { reason: Reason::Limit, ..denial });
+                }
+                (Action::Hold(_), false) => holds.push(*index),
+                (action, _) => {
+                    let held = matches!(action, Action::Hold(_));
+                    let effect = if held { Effect::WouldHold } else { Effect::WouldDeny };
+                    permit.spent.push(Noted { rule: Arc::clone(&rule.id), effect });
+                }
+            }
+        }
+        let (pending, released) = if conditions.holds.is_empty() && holds.is_empty() {
+            (None, Vec::new())
+        } else if holds.is_empty() {
+            hold::next(conditions.holds.iter().copied(), rules, caller, request, now)
+        } else {
+            holds.extend(&conditions.holds);
+            holds.sort_unstable();
+            hold::next(holds.into_iter(), rules, caller, request, now)
+        };
+        match pending {
+            Some(hold) => Verdict::Hold(hold),
+            None => Verdict::Allow(Permit { conditions: Some(Rc::clone(conditions)), released, ..permit }),
         }
     }
 
@@ -201,6 +251,26 @@ impl Decide for Policy {
             Ok(outcome) => self.conclude(&outcome, caller, request, now),
             Err(denial) => Verdict::Deny(denial),
         }
+    }
+}
+
+fn permit(obligations: &Rc<crate::Obligations>, caller: &Caller) -> Permit {
+    Permit {
+        obligations: Rc::clone(obligations),
+        record: caller.record,
+        conditions: None,
+        released: Vec::new(),
+        spent: Vec::new(),
+    }
+}
+
+/// The most rows that a command says it wants, where it says so. An empty answer costs nothing.
+fn most_rows(request: &Request<'_>) -> Option<u64> {
+    match request {
+        Request::Sql(sql) => {
+            sql.facts.statements.iter().try_fold(0u64, |sum, it| Some(sum.saturating_add(it.limit?)))
+        }
+        Request::Connect(_) | Request::Http(_) => None,
     }
 }
 

@@ -108,6 +108,15 @@ impl<'a> Request<'a> {
         }
     }
 
+    /// Kinds of its statements and of everything nested in them. Empty for what is not SQL.
+    pub fn kinds_of_all(&self) -> impl Iterator<Item = Kind> + Clone + use<'a> {
+        let statements = match self {
+            Self::Sql(sql) => &*sql.facts.statements,
+            Self::Connect(_) | Self::Http(_) => &[],
+        };
+        statements.iter().flat_map(|it| std::iter::once(it.kind).chain(it.nested.iter().copied()))
+    }
+
     /// Kinds of its statements, for logs and lists. Empty for what is not SQL.
     pub fn kinds(&self) -> impl Iterator<Item = Kind> + use<'a> {
         let statements = match self {

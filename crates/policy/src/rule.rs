@@ -5,7 +5,9 @@ use std::sync::Arc;
 use crate::http_match::HttpMatch;
 use crate::sql_match::SqlMatch;
 use crate::table::{self, Tables};
-use crate::{ColumnMask, Connect, Error, HoldTerms, MaskMethod, PatternIndex, PatternMask, Validator, glob};
+use crate::{
+    Budget, ColumnMask, Connect, Error, HoldTerms, MaskMethod, PatternIndex, PatternMask, Validator, glob,
+};
 
 #[derive(Debug)]
 pub(crate) struct Ruleset {
@@ -24,6 +26,8 @@ pub(crate) struct Rule {
     pub(crate) observe: bool,
     pub(crate) requires_purpose: bool,
     pub(crate) message: Arc<str>,
+    /// It acts only on what this does not cover.
+    pub(crate) budget: Option<Arc<Budget>>,
     pub(crate) sql: Option<SqlMatch>,
     pub(crate) http: Option<HttpMatch>,
     pub(crate) connect: Option<ConnectMatch>,
@@ -88,9 +92,11 @@ impl Rule {
     fn new(rule: &table::Rule, patterns: &[table::Pattern]) -> Result<Self, Error> {
         let sql = rule.sql.as_ref().map(|sql| SqlMatch::new(&rule.id, sql, patterns)).transpose()?;
         let http = rule.http.as_ref().map(|http| HttpMatch::new(&rule.id, http, patterns)).transpose()?;
+        let (id, hash): (Arc<str>, _) = (rule.id.as_str().into(), content_hash(rule)?);
         Ok(Self {
-            id: rule.id.as_str().into(),
-            hash: content_hash(rule)?,
+            budget: rule.budget.as_ref().map(|budget| Arc::new(self::budget(&id, hash, budget))),
+            id,
+            hash,
             subjects: rule.subjects.clone(),
             action: action(rule),
             observe: rule.observe,
@@ -106,7 +112,8 @@ impl Rule {
     pub(crate) fn action_words(&self) -> String {
         let purpose = if self.requires_purpose { " (requires a purpose)" } else { "" };
         let observe = if self.observe { " (observe)" } else { "" };
-        format!("{}{purpose}{observe}", self.action.word())
+        let budget = self.budget.as_ref().map(|budget| format!(" over {}", budget.words()));
+        format!("{}{}{purpose}{observe}", self.action.word(), budget.unwrap_or_default())
     }
 }
 
@@ -120,9 +127,15 @@ fn action(rule: &table::Rule) -> Action {
             quorum: hold.quorum.max(1),
             expires_ms: hold.expires_ms,
             in_transaction_ms: hold.in_transaction_ms,
+            run: hold.run,
             message: message(rule),
         })),
     }
+}
+
+fn budget(rule: &Arc<str>, rule_hash: [u8; 32], budget: &table::Budget) -> Budget {
+    let table::Budget { per, statements, rows, within_ms } = *budget;
+    Budget { rule: Arc::clone(rule), rule_hash, per, statements, rows, within_ms }
 }
 
 fn message(rule: &table::Rule) -> String {
@@ -130,6 +143,9 @@ fn message(rule: &table::Rule) -> String {
         return rule.message.clone();
     }
     match rule.action {
+        table::Action::Block | table::Action::Hold(_) if rule.budget.is_some() => {
+            format!("the budget of rule {} is spent", rule.id)
+        }
         table::Action::Block => format!("rule {} does not permit this", rule.id),
         table::Action::Hold(_) => format!("rule {} asks for approval first", rule.id),
         table::Action::Alert | table::Action::Allow => String::new(),
@@ -188,6 +204,7 @@ impl MaskRule {
 fn method(method: &table::Method) -> MaskMethod {
     match method {
         table::Method::Fixed(text) => MaskMethod::Fixed(text.clone()),
+        table::Method::Format => MaskMethod::Format,
         table::Method::Hash => MaskMethod::Hash,
         table::Method::Null => MaskMethod::Null,
         table::Method::Partial { keep_last } => MaskMethod::Partial { keep_last: *keep_last },

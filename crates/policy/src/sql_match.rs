@@ -7,7 +7,7 @@ use crate::rule::pattern_indexes;
 use crate::table;
 use crate::trace::Observe;
 use crate::{
-    Access, Copy, CopyDirection, CopyEnd, Error, Facts, Kind, Name, PatternIndex, Place, StatementFacts, glob,
+    Access, Copy, CopyDirection, CopyEnd, Error, Facts, Kind, Name, PatternIndex, StatementFacts, glob,
 };
 
 #[derive(Debug)]
@@ -282,10 +282,10 @@ impl ColumnPattern {
             .as_ref()
             .is_none_or(|table| statement.relations.iter().any(|relation| table.fits(&relation.name)));
         let named = || {
-            statement.columns.iter().any(|column| {
-                glob::matches(&self.column, &column.name)
-                    || (column.name == "*" && column.place == Place::Output)
-            })
+            statement
+                .columns
+                .iter()
+                .any(|column| column.name == "*" || glob::matches(&self.column, &column.name))
         };
         table && (statement.star || named())
     }

@@ -29,6 +29,8 @@ pub struct Rule {
     pub requires_purpose: bool,
     /// For the client's and the approver's eyes.
     pub message: String,
+    /// It acts only on what is over this.
+    pub budget: Option<Budget>,
     pub sql: Option<Sql>,
     pub http: Option<Http>,
     pub connect: Option<Connect>,
@@ -50,6 +52,39 @@ pub struct Hold {
     pub quorum: u8,
     pub expires_ms: u64,
     pub in_transaction_ms: u64,
+    /// The most that people may release at once for one run.
+    pub run: Option<RunLimits>,
+}
+
+/// How much one approval may release for a run.
+#[derive(Archive, Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+pub struct RunLimits {
+    pub statements: u64,
+    /// `None`: rows are not counted.
+    pub rows: Option<u64>,
+    pub expires_ms: u64,
+}
+
+/// What a rule lets pass before it acts. At least one of the two is set.
+#[derive(Archive, Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+pub struct Budget {
+    pub per: Per,
+    pub statements: Option<u64>,
+    /// Rows of answers.
+    pub rows: Option<u64>,
+    /// Length of the window in which it is spent; 0 with [`Per::Session`], which has no other window.
+    pub within_ms: u64,
+}
+
+/// Who spends one budget together.
+#[derive(Archive, Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+pub enum Per {
+    /// All sessions of one issuer and subject.
+    #[default]
+    Identity,
+    /// All sessions of one run of an identity.
+    Run,
+    Session,
 }
 
 /// Whom a rule is about.
@@ -154,6 +189,7 @@ pub enum Validator {
 #[derive(Archive, Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
 pub enum Method {
     Fixed(String),
+    Format,
     Hash,
     #[default]
     Null,

@@ -5,7 +5,8 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::{MaskPlan, Request, Timestamp};
+use crate::cache::Conditions;
+use crate::{Budget, MaskPlan, Request, RunApproval, RunLimits, Timestamp};
 
 #[derive(Debug)]
 pub enum Verdict {
@@ -19,6 +20,10 @@ pub enum Verdict {
 pub struct Permit {
     pub(crate) obligations: Rc<Obligations>,
     pub(crate) record: RecordLevel,
+    /// The rules that let it pass because something is left of their budgets, among others.
+    pub(crate) conditions: Option<Rc<Conditions>>,
+    pub(crate) released: Vec<Arc<RunApproval>>,
+    pub(crate) spent: Vec<Noted>,
 }
 
 impl Permit {
@@ -30,11 +35,26 @@ impl Permit {
         self.record
     }
 
+    /// What it is to be charged to: one statement now, rows as they come. Those that do not cover it are listed too.
+    pub fn budgets(&self) -> impl Iterator<Item = &Arc<Budget>> {
+        self.conditions.iter().flat_map(|conditions| conditions.budgets.iter().map(|(_, budget)| budget))
+    }
+
+    /// Releases for its run that let it pass: charged likewise.
+    pub fn run_approvals(&self) -> &[Arc<RunApproval>] {
+        &self.released
+    }
+
+    /// Rules that matched and let it pass.
+    pub fn noted(&self) -> impl Iterator<Item = &Noted> {
+        self.obligations.noted.iter().chain(&self.spent)
+    }
+
     /// A permit that nobody decided: for the simulations of machines and drivers, which have no upstream.
     /// Behind a feature that only `dev-dependencies` turn on.
     #[cfg(feature = "simulation")]
     pub const fn simulated(obligations: Rc<Obligations>, record: RecordLevel) -> Self {
-        Self { obligations, record }
+        Self { obligations, record, conditions: None, released: Vec::new(), spent: Vec::new() }
     }
 }
 
@@ -114,6 +134,9 @@ pub struct Hold {
     pub digest: [u8; 32],
     /// SHA-256 of the rule's content: a roll-out that leaves the rule alone leaves the hold alone.
     pub rule_hash: [u8; 32],
+    /// What an approval for the whole run would be bound to: caller, run, target, and the statement without its
+    /// literals. `None` where the rule allows none, the caller has no run, or the text was not understood.
+    pub scope: Option<[u8; 32]>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -126,6 +149,8 @@ pub struct HoldTerms {
     pub expires_ms: u64,
     /// Milliseconds it may wait inside an open transaction.
     pub in_transaction_ms: u64,
+    /// The most that one approval may release for a run.
+    pub run: Option<RunLimits>,
     /// Why it is held, for the approver and the client.
     pub message: String,
 }

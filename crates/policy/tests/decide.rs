@@ -33,6 +33,7 @@ fn hold(approvers: &[&str]) -> table::Action {
         quorum: 1,
         expires_ms: 60_000,
         in_transaction_ms: 1_000,
+        run: None,
     })
 }
 

@@ -124,7 +124,15 @@ impl Session {
             (_, b'D') => &mut row,
             _ => return Err(Error::UpstreamState("rows")),
         };
-        let batch = self.masker.batch(&plan, &self.shared.key, format, tag, input, &mut out.client)?;
+        let batch = self.masker.batch(
+            &plan,
+            &self.shared.key,
+            format,
+            (tag, out.row_allowance),
+            input,
+            &mut out.client,
+        )?;
+        out.row_allowance = out.row_allowance.saturating_sub(self.masker.row_count());
         Ok(match batch {
             Batch::Pass(len) => Action::Forward { len },
             Batch::Rewritten(len) => Action::Discard { len },

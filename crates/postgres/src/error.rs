@@ -20,6 +20,11 @@ pub enum Error {
     /// With the limit in bytes.
     #[error("token longer than the gateway's limit of {0} bytes: ask its issuer for one with fewer claims")]
     TokenTooLong(usize),
+    /// Budgets have no more rows for it: the rest of the answer is not sent on.
+    #[error(
+        "a row budget is spent, and the rest of the answer is withheld: ask for fewer rows, later, or for approval"
+    )]
+    RowsSpent,
     /// A setting would make the upstream read text otherwise than its facts say.
     #[error("{0}")]
     Setting(&'static str),
@@ -68,6 +73,7 @@ impl Error {
             | Self::ClientTooLong(_)
             | Self::ClientUnknown(_)
             | Self::Startup(_) => *b"08P01",
+            Self::RowsSpent => *b"53400",
             Self::Setting(_) => *b"22023",
             Self::TokenTooLong(_) => *b"28P01",
             Self::Contract(_) => *b"XX000",
@@ -97,6 +103,7 @@ impl Blame for Error {
             | Self::ClientState(_)
             | Self::ClientTooLong(_)
             | Self::ClientUnknown(_)
+            | Self::RowsSpent
             | Self::Setting(_)
             | Self::Startup(_)
             | Self::TokenTooLong(_) => Fault::Client,

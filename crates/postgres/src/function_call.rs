@@ -160,7 +160,7 @@ impl Session {
         });
         let mut masked = BytesMut::new();
         let key = &self.shared.key;
-        let batch = self.masker.batch(plan, key, &mut Format::Row, b'D', &self.scratch, &mut masked)?;
+        let batch = self.masker.batch(plan, key, &mut Format::Row, (b'D', 1), &self.scratch, &mut masked)?;
         let fate = match batch {
             Batch::Pass(_) => Fate::Pass,
             Batch::Rewritten(_) => {

@@ -94,17 +94,17 @@ impl Masker {
         }
     }
 
-    /// Masks the complete `tag` messages at the front of `input`, of which there is at least one.
+    /// Masks the complete `tag` messages at the front of `input`, of which there is at least one; no more than `most`.
     pub(crate) fn batch(
         &mut self,
         plan: &Arc<MaskPlan>,
         key: &MaskKey,
         format: &mut Format,
-        tag: u8,
+        (tag, most): (u8, u64),
         input: &[u8],
         out: &mut BytesMut,
     ) -> Result<Batch, Error> {
-        let len = self.collect(format, tag, input)?;
+        let len = self.collect(format, (tag, most), input)?;
         self.held = self.held.max(self.cells.bytes()).max(len);
         let Self { layout, ledger, finder, cells, spans, rows, field, value, .. } = self;
         let found = finder.find_cells(plan, cells).map_err(|_| Error::Unmaskable("scan failed"))?;
@@ -116,8 +116,13 @@ impl Masker {
         Ok(Batch::Rewritten(len))
     }
 
+    /// Of the last batch.
+    pub(crate) const fn row_count(&self) -> u64 {
+        self.rows.len() as u64
+    }
+
     /// Walks rows until the batch is full; leaves the texts to scan in `cells`. How far it came.
-    fn collect(&mut self, format: &mut Format, tag: u8, input: &[u8]) -> Result<usize, Error> {
+    fn collect(&mut self, format: &mut Format, (tag, most): (u8, u64), input: &[u8]) -> Result<usize, Error> {
         let Self { layout, cells, spans, rows, scratch, field, .. } = self;
         spans.clear();
         rows.clear();
@@ -125,7 +130,7 @@ impl Masker {
         let mut seen =
             Seen { looks: &layout.looks, values: 0, may_hide: false, hides: false, cells, spans, scratch };
         let mut len = 0;
-        while seen.cells.bytes() < BATCH_BYTES {
+        while seen.cells.bytes() < BATCH_BYTES && (rows.len() as u64) < most {
             let rest = input.get(len..).unwrap_or_default();
             let row = match header(rest) {
                 Ok(Some(row)) if row.tag == tag => row,

@@ -46,8 +46,12 @@ impl Session {
                 b'd' => matches!(self.copying, Copying::Out(_)),
                 _ => false,
             };
+            if is_row && out.row_allowance == 0 {
+                return if *pass > 0 { Ok(None) } else { Err(Error::RowsSpent) };
+            }
             if is_row && self.rows_pass(header.tag)? {
                 *pass += header.total;
+                out.row_allowance -= 1;
                 if header.total > rest.len() {
                     return Ok(None);
                 }

@@ -96,7 +96,7 @@ impl Rows {
                 message(&mut self.batch, b'd', |out| out.extend_from_slice(row));
                 self.masked.clear();
                 let Self { plan, format, batch, masked, .. } = self;
-                match masker.batch(plan, key, format, b'd', batch, masked) {
+                match masker.batch(plan, key, format, (b'd', u64::MAX), batch, masked) {
                     Ok(Batch::Pass(_)) => out.extend_from_slice(row),
                     Ok(Batch::Rewritten(_)) => put_bodies(masked, out),
                     Err(_) => return false,

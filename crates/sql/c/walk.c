@@ -339,6 +339,16 @@ walk_command(Walk *w, Node *statement)
 	w->ranges = ranges;
 }
 
+/* Every column of a row: in an output list a star, anywhere else a column called so. */
+static void
+note_whole_row(Walk *w, const char *qualifier)
+{
+	if (w->place == WEIR_OUTPUT)
+		note_byte(w, WEIR_STAR, -1);
+	else
+		note_column(w, w->place, qualifier, "*");
+}
+
 static void
 walk_column(Walk *w, ColumnRef *column)
 {
@@ -348,8 +358,8 @@ walk_column(Walk *w, ColumnRef *column)
 	if (name)
 		note_column(w, w->place, qualifier, name);
 	/* `p` may be the whole row of p as well as a column: whichever shows more counts. */
-	if (w->place == WEIR_OUTPUT && (name == NULL || is_in_scope(w->ranges, name)))
-		note_byte(w, WEIR_STAR, -1);
+	if (name == NULL || is_in_scope(w->ranges, name))
+		note_whole_row(w, name ? name : qualifier);
 }
 
 static void
@@ -412,8 +422,8 @@ walk_indirection(Walk *w, A_Indirection *indirection)
 
 		if (IsA(step, String))
 			note_column(w, w->place, qualifier, strVal(step));
-		else if (IsA(step, A_Star) && w->place == WEIR_OUTPUT)
-			note_byte(w, WEIR_STAR, -1);
+		else if (IsA(step, A_Star))
+			note_whole_row(w, qualifier);
 		else
 			walk_in(w, WEIR_PREDICATE, step);
 	}
@@ -427,15 +437,35 @@ walk_join(Walk *w, JoinExpr *join)
 	(void) walk_expression(join->larg, w);
 	(void) walk_expression(join->rarg, w);
 	walk_in(w, WEIR_PREDICATE, join->quals);
+	/* It compares whatever columns have the same name. */
+	if (join->isNatural)
+		note_column(w, WEIR_PREDICATE, NULL, "*");
 	if (join->alias && join->alias->colnames)
 		note_byte(w, WEIR_STAR, -1);
 	foreach(cell, join->usingClause)
 		note_column(w, WEIR_PREDICATE, NULL, strVal(lfirst(cell)));
 }
 
+/* `EXISTS (SELECT * ...)` looks at no column: the tree, which nobody reads again, goes without its star. */
+static void
+forget_star(Node *subselect)
+{
+	SelectStmt *select = (SelectStmt *) subselect;
+	ResTarget  *only;
+
+	if (!IsA(subselect, SelectStmt) || list_length(select->targetList) != 1)
+		return;
+	only = linitial(select->targetList);
+	if (IsA(only, ResTarget) && only->val && IsA(only->val, ColumnRef)
+		&& last_name(((ColumnRef *) only->val)->fields, NULL) == NULL)
+		select->targetList = NIL;
+}
+
 static void
 walk_sublink(Walk *w, SubLink *link)
 {
+	if (link->subLinkType == EXISTS_SUBLINK)
+		forget_star(link->subselect);
 	(void) walk_expression(link->testexpr, w);
 	/* EXISTS, IN and ANY answer yes or no; a scalar or ARRAY subquery hands its value on. */
 	if (link->subLinkType == EXPR_SUBLINK || link->subLinkType == ARRAY_SUBLINK)

@@ -6,7 +6,7 @@ mod render;
 fn main() -> std::io::Result<()> {
     for line in std::io::stdin().lines() {
         let facts = weir_sql::analyse(line?.replace("\\n", "\n").as_bytes());
-        println!("{}\n    {}\n    {:016x}", facts.normalised, render::facts(&facts), facts.fingerprint);
+        println!("{}\n    {}\n    {:02x?}", facts.normalised, render::facts(&facts), &facts.fingerprint[..8]);
     }
     Ok(())
 }

@@ -175,7 +175,7 @@ impl<'a> Builder<'a> {
                 self.statement.as_mut()?.copy = Some(Copy { direction, end, query });
             }
             b'n' => self.facts.normalised = reader.text()?.to_owned(),
-            b'p' => self.facts.fingerprint = fingerprint(reader.text()?),
+            b'p' => self.facts.fingerprint = *blake3::hash(reader.text()?.as_bytes()).as_bytes(),
             b'x' => self.looked_at_literals = true,
             b'D' => self.opaque(Opaque::Dynamic),
             b'd' => self.opaque(Opaque::TooDeep),
@@ -237,13 +237,6 @@ impl<'a> Builder<'a> {
 
 fn owned_name(schema: Option<&str>, name: &str) -> Name {
     Name { schema: schema.map(str::to_owned), name: name.to_owned() }
-}
-
-/// Stable across processes and releases: it stands in records and approvals. Cut from a cryptographic hash, so that
-/// no second text can be made to fit a given one.
-fn fingerprint(shape: &str) -> u64 {
-    let [a, b, c, d, e, f, g, h, ..] = *blake3::hash(shape.as_bytes()).as_bytes();
-    u64::from_le_bytes([a, b, c, d, e, f, g, h])
 }
 
 /// Values in order of first appearance, each once.

@@ -7,13 +7,27 @@ use bytes::BytesMut;
 
 use crate::Side;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Outbox {
     /// Application bytes for the client, exactly as the client will see them. What is recorded as the answer.
     pub client: BytesMut,
     /// Application bytes for the upstream.
     pub upstream: BytesMut,
     pub notes: Notes,
+    /// Rows of answers that may still pass. The driver sets it before a step; a machine that passes rows takes one off for
+    /// each, ends its step where none is left, and fails where a row comes and none was given.
+    pub row_allowance: u64,
+}
+
+impl Default for Outbox {
+    fn default() -> Self {
+        Self {
+            client: BytesMut::new(),
+            upstream: BytesMut::new(),
+            notes: Notes::default(),
+            row_allowance: u64::MAX,
+        }
+    }
 }
 
 impl Outbox {

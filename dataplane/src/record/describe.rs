@@ -255,7 +255,9 @@ pub(crate) fn words(facts: &Facts) -> String {
 pub(crate) fn facts_json(facts: &Facts) -> String {
     let mut json = String::with_capacity(192);
     // Writing into a string cannot fail.
-    let _ = write!(json, "{{\"fingerprint\":\"{:016x}\",\"opaque\":", facts.fingerprint);
+    // Enough of it to find what is alike; what approvals are bound to is all of it.
+    let short = facts.fingerprint.iter().take(8).fold(0u64, |sum, byte| sum << 8 | u64::from(*byte));
+    let _ = write!(json, "{{\"fingerprint\":\"{short:016x}\",\"opaque\":");
     match &facts.opaque {
         None => json.push_str("null"),
         Some(opaque) => quote(&format!("{opaque:?}"), &mut json),
@@ -343,7 +345,7 @@ mod tests {
             ..StatementFacts::default()
         };
         let facts = Facts {
-            fingerprint: 255,
+            fingerprint: std::array::from_fn(|at| if at == 7 { 255 } else { 0 }),
             statements: [statement.clone(), statement].into(),
             opaque: Some(Opaque::Unknown("\u{1}x".into())),
             ..Facts::default()

@@ -16,6 +16,7 @@ use weir_wire::{Lane, Side};
 use super::answers::Ending;
 use super::held::Held;
 use super::login::{Known, Opening, Refused};
+use super::purse::{SessionPurse, Tabs};
 use super::tell::{is_run, noted, open_body, summary, told};
 use super::{Ended, judge};
 use crate::clock::Now;
@@ -32,6 +33,7 @@ pub(crate) struct Opened {
     pub standing: Arc<Standing>,
     pub mask_key: Rc<MaskKey>,
     pub upstream: Arc<Upstream>,
+    pub purse: Rc<SessionPurse>,
     _places: Vec<Place>,
 }
 
@@ -45,6 +47,7 @@ pub(crate) struct Desk {
     /// Commands that were allowed and have no outcome yet.
     pub(super) running: VecDeque<u64>,
     pub(super) ending: Ending,
+    pub(super) tabs: Tabs,
     /// Nothing goes upstream before the disk has this.
     gate: Sequence,
     gate_open: bool,
@@ -64,6 +67,7 @@ impl Desk {
             ordinal: 0,
             running: VecDeque::new(),
             ending: Ending::default(),
+            tabs: Tabs::default(),
             gate: Sequence(0),
             gate_open: true,
             unaccounted: 0,
@@ -128,11 +132,12 @@ impl Desk {
     /// Begins a session in the record, ending the one before it where a connection changes hands.
     pub(crate) fn open(&mut self, worker: &Worker, opening: Opening, now: Now) -> Result<(), Ended> {
         self.close(worker, "another identity", now);
-        let Opening { caller, proven, level, standing, upstream, places, application, session } = opening;
+        let Opening { caller, proven, level, standing, upstream, purse, places, application, session } =
+            opening;
         let mask_key = worker.keys().ok_or_else(|| Ended::gateway("no mask key"))?.local;
         self.live.id.set(session);
         self.live.identified(&proven);
-        let opened = Opened { caller, level, standing, mask_key, upstream, _places: places };
+        let opened = Opened { caller, level, standing, mask_key, upstream, purse, _places: places };
         let summary = summary(&opened, &self.live, self.protocol, now);
         self.opened = Some(opened);
         if let Some(opened) = &self.opened
@@ -258,6 +263,7 @@ impl Desk {
             },
             verdict @ (Verdict::Allow(_) | Verdict::Deny(_)) => (verdict, None),
         };
+        let verdict = self.charge(request, verdict, now);
         match (self.write_down(worker, lane, request, verdict, now)?, held) {
             (Verdict::Hold(hold), Some(held)) => {
                 worker.metrics.held.add(1);
@@ -276,6 +282,9 @@ impl Desk {
         verdict: Verdict,
         now: Now,
     ) -> Result<Verdict, Ended> {
+        if let Verdict::Allow(permit) = &verdict {
+            self.put_run_releases(worker, lane, permit, now)?;
+        }
         match self.put_request(worker, lane, request, &verdict, now) {
             Ok(Some(sequence)) => {
                 if let Verdict::Allow(permit) = &verdict
@@ -338,7 +347,7 @@ impl Desk {
     }
 
     fn alert(&self, worker: &Worker, permit: &Permit, now: Now) {
-        for noted in permit.obligations().noted.iter().filter(|noted| noted.effect == Effect::Alert) {
+        for noted in permit.noted().filter(|noted| noted.effect == Effect::Alert) {
             worker.shared.control.send(Errand::Alert {
                 session: Some(self.live.id.get().to_string()),
                 rule: Some(noted.rule.to_string()),

@@ -95,6 +95,7 @@ impl<M: Machine + 'static> Session<M> {
             match order {
                 Order::Answered(answer) => self.answered(answer, context)?,
                 Order::Cancel => self.cancelled(context)?,
+                Order::LookAtHolds => self.released_with_its_run(context)?,
                 Order::Revoke(reason) if self.closing.is_none() => return Err(Ended::Revoked(reason)),
                 Order::Stop if self.closing.is_none() => return Err(Ended::Shutdown),
                 Order::Revoke(_) | Order::Stop => {}
@@ -145,6 +146,7 @@ impl<M: Machine + 'static> Session<M> {
         if self.desk.is_open() {
             self.greeted = true;
             self.presented = None;
+            self.desk.close_tabs();
         }
         match self.leaving {
             Some(Leaving::DiskFull) => return Err(Ended::DiskFull),

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::task::Context;
 
 use ring::rand::SecureRandom;
-use weir_control::{HoldRequest, Protocol, Refusal, Release};
-use weir_policy::{Approval, Denial, Hold, HoldTerms, Reason, Request, Verdict};
+use weir_control::{HoldRequest, Protocol, Refusal, Release, RunScope, RunTerms};
+use weir_policy::{Approval, Denial, Hold, HoldTerms, Permit, Reason, Request, Verdict};
 use weir_postgres::CANCELLED;
 use weir_segment::{Body, Direction, Released};
 use weir_wire::{Lane, Machine, Side};
@@ -100,6 +100,14 @@ impl Desk {
             quorum: hold.terms.quorum,
             digest: hex(&hold.digest),
             rule_hash: hex(&hold.rule_hash),
+            scope: hold.scope.zip(hold.terms.run).map(|(scope, most)| RunScope {
+                digest: hex(&scope),
+                most: RunTerms {
+                    statements: most.statements,
+                    rows: most.rows,
+                    minutes: (most.expires_ms / 60_000).max(1),
+                },
+            }),
             issuer: identity.issuer.clone(),
             subject: identity.subject.clone(),
             groups: identity.groups.clone(),
@@ -230,6 +238,9 @@ impl<M: Machine + 'static> Session<M> {
         let ended =
             self.desk.end_hold(&worker, &release.hold, (Released::Approved, reason), proof, self.now)?;
         let Some(held) = ended else { return Ok(()) };
+        if self.desk.is_expired(self.now) {
+            return self.keep_for_a_fresh_token(held, release, context);
+        }
         let verdict = {
             let Self { machine, desk, now, .. } = self;
             let Some(request) = machine.held(held.lane) else { return Ok(()) };
@@ -237,6 +248,43 @@ impl<M: Machine + 'static> Session<M> {
             desk.rule_again(&worker, held.lane, &request, *now)?
         };
         self.resume(held.lane, verdict, context)
+    }
+
+    /// People said yes to somebody whose token ran out while they thought about it: the same command of the same identity
+    /// and run finds the answer, once it comes with a fresh one.
+    fn keep_for_a_fresh_token(
+        &mut self,
+        held: Held,
+        release: &Release,
+        context: &mut Context<'_>,
+    ) -> Result<(), Ended> {
+        let parked = &self.worker.shared.parked;
+        parked.park(held.digest, held.name, held.expires_unix_ms, self.now.wall_ms());
+        parked.answer(Answer::Released(release.clone()));
+        let text =
+            "approved, but the token has expired: connect again with a fresh one and send the same command";
+        self.resume(held.lane, Verdict::Deny(denial("(expired)", Reason::Unauthenticated, text)), context)
+    }
+
+    /// What is held may have been released since, with everything alike of its run.
+    pub(super) fn released_with_its_run(&mut self, context: &mut Context<'_>) -> Result<(), Ended> {
+        let worker = Rc::clone(&self.worker);
+        let held: Vec<_> = self.desk.held.iter().map(|held| (held.name.clone(), held.lane)).collect();
+        for (name, lane) in held {
+            let verdict = {
+                let Self { machine, desk, now, .. } = self;
+                let (Some(request), Some(opened)) = (machine.held(lane), &desk.opened) else { continue };
+                let verdict = judge(&worker, &opened.caller, &request, now.timestamp());
+                if !matches!(verdict, Verdict::Allow(_)) {
+                    continue;
+                }
+                desk.end_hold(&worker, &name, (Released::Approved, WITH_ITS_RUN), (&[], &[]), *now)?;
+                desk.conclude(&worker, lane, &request, verdict, *now)?
+            };
+            self.withdraw(&name, WITH_ITS_RUN);
+            self.resume(lane, verdict, context)?;
+        }
+        Ok(())
     }
 
     fn refused(&mut self, refusal: &Refusal, context: &mut Context<'_>) -> Result<(), Ended> {
@@ -252,7 +300,7 @@ impl<M: Machine + 'static> Session<M> {
             return Ok(());
         }
         for name in names {
-            self.withdraw(&name);
+            self.withdraw(&name, NO_LONGER);
             let text = "cancelled by the client while waiting for approval";
             self.deny_held_by(Some(CANCELLED), &name, Released::Withdrawn, text, context)?;
         }
@@ -271,7 +319,7 @@ impl<M: Machine + 'static> Session<M> {
             .collect();
         for (name, expired) in due {
             if expired {
-                self.withdraw(&name);
+                self.withdraw(&name, NO_LONGER);
                 self.deny_held(&name, Released::Expired, "nobody approved it in time", context)?;
             } else {
                 self.put_off(&name, context)?;
@@ -298,8 +346,8 @@ impl<M: Machine + 'static> Session<M> {
         self.drive_unread(Side::Client, Some(action), &mut bench, context)
     }
 
-    fn withdraw(&self, name: &str) {
-        let errand = Errand::Withdraw { hold: name.to_owned(), reason: "no longer waiting".to_owned() };
+    fn withdraw(&self, name: &str, reason: &str) {
+        let errand = Errand::Withdraw { hold: name.to_owned(), reason: reason.to_owned() };
         self.worker.shared.control.send(errand);
     }
 
@@ -416,6 +464,28 @@ impl Desk {
             signature: signature.into(),
         });
         self.put(worker, ordinal, lane, Direction::Gateway, (0, 0), body, now).map(drop)
+    }
+}
+
+const NO_LONGER: &str = "no longer waiting";
+const WITH_ITS_RUN: &str = "released with its run";
+
+impl Desk {
+    /// Says in the record by whose leave a command passes that people released with its whole run.
+    pub(super) fn put_run_releases(
+        &self,
+        worker: &Worker,
+        lane: Lane,
+        permit: &Permit,
+        now: Now,
+    ) -> Result<(), Ended> {
+        for approval in permit.run_approvals() {
+            let claim = approval.claim();
+            let proof = (claim.approvers.as_slice(), approval.signature());
+            let told = (Released::Approved, WITH_ITS_RUN);
+            self.put_release(worker, &claim.hold, (self.ordinal(), lane), told, proof, now)?;
+        }
+        Ok(())
     }
 }
 

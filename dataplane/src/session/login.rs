@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use ring::rand::SecureRandom;
 use weir_control::{Credential, Protocol, Record, Secret};
-use weir_policy::{Caller, Connect, Denial, Identity, Permit, Reason, RecordLevel, Request, Target, Verdict};
+use weir_policy::{
+    Caller, Connect, Denial, Identity, Permit, Purse, Reason, RecordLevel, Request, Target, Verdict,
+};
 use weir_ring::Pressure;
 use weir_segment::SessionId;
 use weir_token::Refusal;
@@ -17,6 +19,7 @@ use zeroize::Zeroizing;
 
 use super::desk::{denial, recorder_is_there};
 use super::judge;
+use super::purse::SessionPurse;
 use crate::clock::Now;
 use crate::net::{self, Either, race};
 use crate::roll::{Live, process_id};
@@ -30,6 +33,9 @@ use crate::worker::Worker;
 /// How long a login waits for an issuer's new keys.
 const KEYS_PATIENCE: Duration = Duration::from_secs(2);
 const KEYS_LOOK_EVERY: Duration = Duration::from_millis(50);
+/// How long a login waits for its budgets' shares; what it has none of is held or denied.
+const LEASE_PATIENCE: Duration = Duration::from_secs(2);
+const LEASE_LOOK_EVERY: Duration = Duration::from_millis(2);
 
 /// What a client presented, outliving the machine's borrow.
 #[derive(Clone)]
@@ -79,6 +85,7 @@ pub(crate) struct Opening {
     pub level: RecordLevel,
     pub standing: Arc<Standing>,
     pub upstream: Arc<Upstream>,
+    pub purse: Rc<SessionPurse>,
     pub places: Vec<Place>,
     pub application: Option<String>,
     pub session: SessionId,
@@ -133,7 +140,9 @@ pub(crate) async fn login(
     if level != RecordLevel::Off {
         has_disk(worker)?;
     }
-    let caller = Caller::new(Arc::clone(&proven.identity), target, presented.purpose.clone(), level);
+    let purse = SessionPurse::new(worker, &proven.identity);
+    let caller = Caller::new(Arc::clone(&proven.identity), target, presented.purpose.clone(), level)
+        .with_purse(Rc::clone(&purse) as Rc<dyn Purse>);
     let permit = permit(worker, &caller, protocol, presented.application.as_deref())?;
     let session = match &known {
         Some(known) if is_same(known, &caller) => None,
@@ -144,14 +153,27 @@ pub(crate) async fn login(
         Some(_) => places(worker, &caller, max)?,
         None => Vec::new(),
     };
+    if session.is_some() {
+        open_budgets(worker, &purse, &caller).await;
+    }
     let credential = credential(worker, live, &caller, stale).await?;
     let (permit, login, socket) =
         dial(worker, live, permit, &credential, &upstream, session, dialled).await?;
     let opening = session.map(|session| {
         let application = presented.application;
-        Box::new(Opening { caller, proven, level, standing, upstream, places, application, session })
+        Box::new(Opening { caller, proven, level, standing, upstream, purse, places, application, session })
     });
     Ok(LoggedIn { permit, login, socket, opening })
+}
+
+/// A session's first command finds its budgets' shares there, if admin can be reached.
+async fn open_budgets(worker: &Worker, purse: &SessionPurse, caller: &Caller) {
+    let budgets = worker.policy.borrow().budgets(caller);
+    let mut waited = Duration::ZERO;
+    while !purse.open(&budgets, Now::read()) && waited < LEASE_PATIENCE {
+        net::sleep(LEASE_LOOK_EVERY).await;
+        waited += LEASE_LOOK_EVERY;
+    }
 }
 
 /// A session begins only where its record will have room.

@@ -13,6 +13,7 @@ use weir_ring::{Consumer, Flow};
 use weir_segment::{HEAD_LEN, Head, Kind, SessionId};
 
 use super::login::Opening;
+use super::purse::SessionPurse;
 use super::simulation::{begin_with, until_done, worker_and_errands};
 use crate::clock::Now;
 use crate::net::Runtime;
@@ -41,12 +42,13 @@ fn standing() -> Arc<Standing> {
         revocations: Vec::new(),
         mask_key: weir_control::MaskKey { version: 1, key: "00".repeat(32) },
         approval_keys: Vec::new(),
+        run_approvals: Vec::new(),
     };
     Arc::new(Standing::new(&state).unwrap())
 }
 
 /// A login that succeeded, holding the only place its identity may have.
-fn opening(worker: &Worker) -> Opening {
+fn opening(worker: &Rc<Worker>) -> Opening {
     let standing = standing();
     worker.open(Mail::Standing(Arc::clone(&standing)));
     let identity = Identity {
@@ -64,8 +66,9 @@ fn opening(worker: &Worker) -> Opening {
     let target = Target { connection: "lines".into(), role: "r".into() };
     Opening {
         caller: Caller::new(Arc::clone(&identity), target, None, RecordLevel::Fast),
-        proven: Arc::new(Proven { verified, identity }),
+        proven: Arc::new(Proven { verified, identity: Arc::clone(&identity) }),
         level: RecordLevel::Fast,
+        purse: SessionPurse::new(worker, &identity),
         upstream: Arc::clone(standing.connection("lines").unwrap()),
         standing,
         places: vec![worker.shared.tally.identity("i", "s", 1).unwrap()],

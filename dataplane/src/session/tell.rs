@@ -25,8 +25,10 @@ pub(super) fn noted(verdict: &Verdict) -> Vec<NotedRule<'_>> {
         Effect::WouldDeny => weir_segment::Effect::WouldDeny,
         Effect::WouldHold => weir_segment::Effect::WouldHold,
     };
-    let noted = permit.obligations().noted.iter();
-    noted.map(|noted| NotedRule { rule: (&*noted.rule).into(), effect: effect(noted.effect) }).collect()
+    permit
+        .noted()
+        .map(|noted| NotedRule { rule: (&*noted.rule).into(), effect: effect(noted.effect) })
+        .collect()
 }
 
 pub(super) fn told<'a>(

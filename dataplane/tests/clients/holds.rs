@@ -108,6 +108,38 @@ fn the_requester_never_approves_its_own_command() {
     child.wait().unwrap();
 }
 
+#[test]
+fn an_approval_that_comes_after_the_token_expired_serves_the_same_command_with_a_fresh_one() {
+    let appliance = Appliance::start();
+    let before = visits(&appliance);
+    let token = |ttl| appliance.mint(&["--sub", "slow", "--group", "jobs", "--ttl", ttl, "--claim", "run=1"]);
+    let psql = |token: &str| {
+        let mut psql = appliance.client("psql", appliance.var("WEIR_PG_DATABASE"), "job", token);
+        psql.args(["-XAtq", "-c", DELETE]).stdout(Stdio::piped()).stderr(Stdio::piped());
+        psql
+    };
+    let short = token("4s");
+    let child = psql(&short).spawn().unwrap();
+    let hold = Appliance::until("the command to be held", || pending(&appliance).pop());
+    Appliance::until("the token to expire", || {
+        let probe = appliance.psql_with(appliance.var("WEIR_PG_DATABASE"), "job", &short, "SELECT 1");
+        (!probe.status.success()).then_some(())
+    });
+    assert!(appliance.admin(&["approvals", "approve", &hold]).status.success());
+    let done = child.wait_with_output().unwrap();
+    assert!(text(&done.stderr).contains("fresh one"), "{}", text(&done.stderr));
+    assert_eq!(visits(&appliance), before, "nobody vouches for it any more");
+    // Another run of the same identity is another matter.
+    let other = appliance.mint(&["--sub", "slow", "--group", "jobs", "--ttl", "5m", "--claim", "run=2"]);
+    let mut asked = psql(&other).spawn().unwrap();
+    Appliance::until("the other run's command to be held", || pending(&appliance).pop());
+    asked.kill().unwrap();
+    asked.wait().unwrap();
+    let done = psql(&token("5m")).output().unwrap();
+    assert!(done.status.success(), "{}", text(&done.stderr));
+    assert_eq!(visits(&appliance).trim(), "0");
+}
+
 /// The `sub` of a token, read without checking: the test made it.
 fn subject(token: &str) -> String {
     let claims = token.split('.').nth(1).unwrap();

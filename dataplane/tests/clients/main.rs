@@ -10,6 +10,7 @@
 mod appliance;
 mod bad_input;
 mod broken_protocol;
+mod budgets;
 mod contents;
 mod drivers;
 mod flood;

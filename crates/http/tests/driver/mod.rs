@@ -267,6 +267,7 @@ fn verdict(http: &Http<'_>, plan: &Arc<MaskPlan>) -> Verdict {
             quorum: 1,
             expires_ms: 1,
             in_transaction_ms: 1,
+            run: None,
             message: String::new(),
         };
         Verdict::Hold(Hold {
@@ -274,6 +275,7 @@ fn verdict(http: &Http<'_>, plan: &Arc<MaskPlan>) -> Verdict {
             terms: Arc::new(terms),
             digest: [0; 32],
             rule_hash: [0; 32],
+            scope: None,
         })
     } else {
         Verdict::Allow(permit(http.path.starts_with("/masked").then(|| plan.clone())))

@@ -39,10 +39,8 @@ fn a_fingerprint_forgets_values_and_nothing_else() {
 
 #[test]
 fn a_fingerprint_stays_the_same_across_releases() {
-    assert_eq!(
-        weir_sql::analyse(b"select name from patients where id = 7").fingerprint,
-        14_721_942_891_690_340_843
-    );
+    let print = weir_sql::analyse(b"select name from patients where id = 7").fingerprint;
+    assert_eq!(print.first_chunk::<8>(), Some(&[0xeb, 0x31, 0xca, 0x4e, 0x0f, 0xd9, 0x4e, 0xcc]));
 }
 
 #[test]

@@ -97,9 +97,10 @@ pub fn hold() -> Hold {
         quorum: 1,
         expires_ms: 1,
         in_transaction_ms: 1,
+        run: None,
         message: "wait".into(),
     };
-    Hold { rule: "hold.it".into(), terms: Arc::new(terms), digest: [0; 32], rule_hash: [0; 32] }
+    Hold { rule: "hold.it".into(), terms: Arc::new(terms), digest: [0; 32], rule_hash: [0; 32], scope: None }
 }
 
 /// What an allowed command carries.
