@@ -81,8 +81,15 @@ impl Appliance {
     /// An appliance whose data plane runs with these lines in `[limits]`.
     pub(crate) fn with_limits(lines: &str) -> Self {
         let appliance = Self::start();
+        appliance.add_to_config(&format!("[limits]\n{lines}"));
+        appliance
+    }
+
+    /// Adds to the node's configuration, and waits until a data plane runs with it.
+    pub(crate) fn add_to_config(&self, lines: &str) {
+        let appliance = self;
         let mut config = fs::File::options().append(true).open(appliance.var("WEIR_CONFIG")).unwrap();
-        writeln!(config, "\n[limits]\n{lines}").unwrap();
+        writeln!(config, "\n{lines}").unwrap();
         let former = appliance.process("weir-dataplane");
         appliance.signal("weir-dataplane", "-TERM");
         Self::until("the data plane to end", || {
@@ -91,7 +98,6 @@ impl Appliance {
         Self::until("the data plane to serve again", || {
             appliance.psql(Who::Job, "SELECT 1").status.success().then_some(())
         });
-        appliance
     }
 
     /// Sends a signal to one of the appliance's processes.

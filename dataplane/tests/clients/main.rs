@@ -9,7 +9,9 @@
 
 mod appliance;
 mod bad_input;
+mod bearer;
 mod broken_protocol;
+mod channel_binding;
 mod contents;
 mod drivers;
 mod flood;
@@ -22,6 +24,7 @@ mod origins;
 mod outcomes;
 mod postgres;
 mod raw;
+mod spiffe;
 mod stalling;
 mod survival;
 mod upstream_logins;
