@@ -46,8 +46,8 @@ pub(crate) struct Config {
     _listener: Option<toml::Value>,
     #[serde(default, rename = "policy")]
     _policy: Option<toml::Value>,
-    #[serde(default, rename = "recorder")]
-    _recorder: Option<toml::Value>,
+    #[serde(default)]
+    recorder: Option<toml::Value>,
     #[serde(default, rename = "limits")]
     _limits: Option<toml::Value>,
 }
@@ -111,6 +111,13 @@ impl Config {
         let config: Self = Source::read(path)?.parse()?;
         config.check().map_err(|error| error.context(path.display().to_string()))?;
         Ok(config)
+    }
+
+    /// Files that the recorder reads its recipients from. What else its table says is the recorder's to judge.
+    pub(crate) fn recipient_files(&self) -> impl Iterator<Item = &Path> {
+        let recipients = self.recorder.as_ref().and_then(|recorder| recorder.get("recipients")?.as_array());
+        let texts = recipients.into_iter().flatten().filter_map(toml::Value::as_str);
+        texts.map(Path::new).filter(|path| path.is_absolute())
     }
 
     fn check(&self) -> Result<()> {
