@@ -47,8 +47,8 @@ pub(crate) struct Config {
     listeners: Vec<Listener>,
     #[serde(default, rename = "policy")]
     _policy: Option<toml::Value>,
-    #[serde(default, rename = "recorder")]
-    _recorder: Option<toml::Value>,
+    #[serde(default)]
+    recorder: Option<toml::Value>,
     #[serde(default, rename = "limits")]
     _limits: Option<toml::Value>,
 }
@@ -130,6 +130,13 @@ impl Config {
         let domains = self.listeners.iter().flat_map(|listener| &listener.spiffe);
         let domains = domains.map(|domain| format!("spiffe://{}", domain.trust_domain));
         self.issuers.iter().map(|issuer| issuer.issuer.clone()).chain(domains).collect()
+    }
+
+    /// Files that the recorder reads its recipients from. What else its table says is the recorder's to judge.
+    pub(crate) fn recipient_files(&self) -> impl Iterator<Item = &Path> {
+        let recipients = self.recorder.as_ref().and_then(|recorder| recorder.get("recipients")?.as_array());
+        let texts = recipients.into_iter().flatten().filter_map(toml::Value::as_str);
+        texts.map(Path::new).filter(|path| path.is_absolute())
     }
 
     fn check(&self) -> Result<()> {

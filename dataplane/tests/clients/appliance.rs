@@ -146,6 +146,33 @@ impl Appliance {
         command.stdin(Stdio::null()).output().unwrap()
     }
 
+    /// The segments' files, in order.
+    pub(crate) fn segments(&self) -> Vec<PathBuf> {
+        let files = fs::read_dir(self.var("WEIR_SEGMENTS")).unwrap().flatten().map(|entry| entry.path());
+        let mut files: Vec<_> =
+            files.filter(|path| path.extension().is_some_and(|extension| extension == "seg")).collect();
+        files.sort();
+        files
+    }
+
+    /// The bodies of all events recorded so far, one after the other, opened with the auditor's key.
+    pub(crate) fn recorded(&self) -> Vec<u8> {
+        let pem = fs::read_to_string(self.var("WEIR_AUDITOR_KEY")).unwrap();
+        let keys = [weir_segment::AuditorKey::from_pem(&pem).unwrap()];
+        let mut bodies = Vec::new();
+        for path in self.segments() {
+            let mut reader =
+                weir_segment::Reader::new(BufReader::new(fs::File::open(path).unwrap())).unwrap();
+            assert!(reader.unlock(&keys).unwrap());
+            while let Ok(Some(mut frame)) = reader.next() {
+                if frame.frame == weir_segment::FrameType::Event {
+                    bodies.extend_from_slice(frame.produced().unwrap());
+                }
+            }
+        }
+        bodies
+    }
+
     /// A command pointed at Weir by libpq's own environment.
     pub(crate) fn client(&self, program: &str, database: &str, role: &str, token: &str) -> Command {
         let mut command = Command::new(program);

@@ -105,15 +105,20 @@ fn md5_and_cleartext_passwords_reach_their_upstreams_and_only_by_protected_ways(
     bystander.assert_undisturbed();
     assert_nowhere_in(Path::new(appliance.var("WEIR_LOGS")), &appliance);
     assert_nowhere_in(Path::new(appliance.var("WEIR_SEGMENTS")), &appliance);
+    assert_no_secret(&appliance.recorded(), "what was recorded", &appliance);
 }
 
 /// The server's own log aside: `CREATE ROLE` is not what is looked at here.
 fn assert_nowhere_in(folder: &Path, appliance: &Appliance) {
     let files = std::fs::read_dir(folder).unwrap().flatten().map(|entry| entry.path());
     for file in files.filter(|path| path.file_stem().is_none_or(|stem| stem != "postgres")) {
-        let held = text(&std::fs::read(&file).unwrap());
-        for secret in [MD5_PASSWORD, CLEAR_PASSWORD, appliance.token(Who::Job).as_str()] {
-            assert!(!held.contains(secret), "a secret is in {}", file.display());
-        }
+        assert_no_secret(&std::fs::read(&file).unwrap(), &file.display().to_string(), appliance);
+    }
+}
+
+fn assert_no_secret(held: &[u8], what: &str, appliance: &Appliance) {
+    let held = text(held);
+    for secret in [MD5_PASSWORD, CLEAR_PASSWORD, appliance.token(Who::Job).as_str()] {
+        assert!(!held.contains(secret), "a secret is in {what}");
     }
 }
