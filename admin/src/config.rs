@@ -42,14 +42,26 @@ pub(crate) struct Config {
     pub issuers: Vec<Issuer>,
     #[serde(default, rename = "node")]
     _node: Option<toml::Value>,
+    /// Data planes' own, but for whom their certificates name.
     #[serde(default, rename = "listener")]
-    _listener: Option<toml::Value>,
+    listeners: Vec<Listener>,
     #[serde(default, rename = "policy")]
     _policy: Option<toml::Value>,
-    #[serde(default, rename = "recorder")]
-    _recorder: Option<toml::Value>,
+    #[serde(default)]
+    recorder: Option<toml::Value>,
     #[serde(default, rename = "limits")]
     _limits: Option<toml::Value>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Listener {
+    #[serde(default)]
+    spiffe: Vec<TrustDomain>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct TrustDomain {
+    trust_domain: String,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -111,6 +123,20 @@ impl Config {
         let config: Self = Source::read(path)?.parse()?;
         config.check().map_err(|error| error.context(path.display().to_string()))?;
         Ok(config)
+    }
+
+    /// What identities that a grant can be for have as their issuer: tokens' `iss`, and certificates' trust domains.
+    pub(crate) fn issuer_names(&self) -> Vec<String> {
+        let domains = self.listeners.iter().flat_map(|listener| &listener.spiffe);
+        let domains = domains.map(|domain| format!("spiffe://{}", domain.trust_domain));
+        self.issuers.iter().map(|issuer| issuer.issuer.clone()).chain(domains).collect()
+    }
+
+    /// Files that the recorder reads its recipients from. What else its table says is the recorder's to judge.
+    pub(crate) fn recipient_files(&self) -> impl Iterator<Item = &Path> {
+        let recipients = self.recorder.as_ref().and_then(|recorder| recorder.get("recipients")?.as_array());
+        let texts = recipients.into_iter().flatten().filter_map(toml::Value::as_str);
+        texts.map(Path::new).filter(|path| path.is_absolute())
     }
 
     fn check(&self) -> Result<()> {

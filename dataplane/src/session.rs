@@ -48,7 +48,7 @@ pub(crate) use shown::{hex, unhex};
 use desk::Desk;
 use ending::{Ended, Leaving};
 use flow::{Peer, Run, left};
-use login::{LoggedIn, Presented};
+use login::{Arrival, LoggedIn, Presented};
 
 /// Reads of one side in one wake-up, before others get their turn.
 const READS_A_TURN: usize = 4;
@@ -78,8 +78,7 @@ pub(crate) struct Session<M: Machine> {
     /// What the login under way presented, until the upstream accepted it too.
     presented: Option<Presented>,
     retried: bool,
-    /// Connection that every client of this listener means.
-    implied: Option<String>,
+    arrival: Arrival,
     closing: Option<Ended>,
     /// The ring has no room for what a step may write.
     starved: bool,
@@ -104,7 +103,7 @@ impl<M: Machine + 'static> Session<M> {
         client: Socket,
         early: Vec<u8>,
         protocol: weir_control::Protocol,
-        implied: Option<String>,
+        arrival: Arrival,
     ) -> Self {
         let now = Now::read();
         let mut client = Peer::new(Some(client));
@@ -121,7 +120,7 @@ impl<M: Machine + 'static> Session<M> {
             turn: None,
             presented: None,
             retried: false,
-            implied,
+            arrival,
             closing: None,
             starved: false,
             leaving: None,

@@ -8,6 +8,8 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result};
 use weir_segment::{Body, Damage, Error, FrameType, HEADER_LEN, Head, Reader};
 
+use super::auditor;
+
 /// Every regular file but hidden ones and notes, by name: the recorder numbers them with leading zeros.
 pub(super) fn segments(dir: &Path) -> Result<Vec<PathBuf>> {
     let entries = std::fs::read_dir(dir).with_context(|| format!("cannot read {}", dir.display()))?;
@@ -29,7 +31,7 @@ pub(super) fn open(path: &Path) -> Result<BufReader<File>> {
     Ok(BufReader::with_capacity(256 << 10, file))
 }
 
-/// Calls `visit` for every event in order; the answer is whether all that is there could be read. Damage ends its
+/// Calls `visit` for every event in order, opened with the command's keys; the answer is whether all that is there could be read. Damage ends its
 /// segment with a word on stderr: the next one may be whole, and `verify` is where damage is judged. Events of a later
 /// Weir are passed over.
 pub(super) fn walk(dir: &Path, visit: impl FnMut(&Head, &Body<'_>) -> Result<()>) -> Result<bool> {
@@ -76,7 +78,7 @@ fn walk_one(
     path: &Path,
     visit: &mut impl FnMut(&Head, &Body<'_>) -> Result<()>,
 ) -> Result<std::result::Result<(), Error>> {
-    let mut reader = match Reader::new(open(path)?) {
+    let mut reader = match auditor::reader(path)? {
         Ok(reader) => reader,
         Err(error) => return Ok(Err(error)),
     };

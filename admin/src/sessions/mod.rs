@@ -1,6 +1,7 @@
 //! Recordings, read from segment files directly: no service is asked, so an auditor needs nothing but the files (and
 //! the public key, to verify). The open segment is read along as far as it is written.
 
+mod auditor;
 mod catalogue;
 mod export;
 mod files;
@@ -20,6 +21,11 @@ use weir_segment::SessionId;
 use crate::cli::Recorded;
 
 pub(crate) fn run(command: Recorded) -> Result<ExitCode> {
+    let keys = command.segments().map(|segments| segments.auditor_keys.clone()).unwrap_or_default();
+    auditor::with(&keys, || dispatch(command))
+}
+
+fn dispatch(command: Recorded) -> Result<ExitCode> {
     match command {
         Recorded::List { segments, filter, json } => catalogue::list(&segments.segments, &filter, json),
         Recorded::Show { session, segments, json } => catalogue::show(&segments.segments, &session, json),

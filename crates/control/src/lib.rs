@@ -22,8 +22,8 @@ pub use frame::{Error, Frames, MAX_FRAME_BYTES, encode};
 pub use hold::{HoldRequest, Refusal, Release, RunScope, RunTerms};
 pub use lease::{Lease, LeaseAsk, LeaseReturn};
 pub use state::{
-    ClaimCondition, Connection, Ending, Grant, Issuer, Protocol, Record, Revocation, SignedRun, State,
-    UpstreamAddress, UpstreamTls,
+    ChannelBinding, ClaimCondition, Connection, Ending, Grant, Issuer, Protocol, Record, Revocation,
+    SignedRun, State, UpstreamAddress, UpstreamTls,
 };
 
 /// Version of this protocol; both ends must agree.

@@ -9,8 +9,10 @@
 
 mod appliance;
 mod bad_input;
+mod bearer;
 mod broken_protocol;
 mod budgets;
+mod channel_binding;
 mod contents;
 mod drivers;
 mod flood;
@@ -23,6 +25,7 @@ mod origins;
 mod outcomes;
 mod postgres;
 mod raw;
+mod spiffe;
 mod stalling;
 mod survival;
 mod upstream_logins;
