@@ -3,10 +3,11 @@
 use anyhow::{Context as _, Result, bail};
 use zeroize::Zeroizing;
 
-use crate::access::{self, Access, Change, SecretFile, Written};
+use crate::access::{self, Access, Change, LoginKind, SecretFile, Written};
 use crate::clock;
 use crate::config::Config;
 use crate::keys::{Keys, read_secret};
+use crate::rds::AccessKey;
 use crate::state::{SealedCredential, Store};
 use crate::vault::Vault;
 
@@ -64,6 +65,12 @@ async fn prepare(config: &Config) -> Result<Prepared> {
         None => Access::default(),
     };
     let secrets = read_secrets(std::mem::take(&mut written.secrets))?;
+    for (file, secret) in &secrets {
+        let role = written.access.role(&file.connection, &file.role);
+        if role.is_some_and(|role| role.login == LoginKind::Rds) {
+            AccessKey::read(secret).with_context(|| file.path.display().to_string())?;
+        }
+    }
     let mut changed = Vec::new();
     for (file, secret) in &secrets {
         let known = old.role(&file.connection, &file.role).is_some();

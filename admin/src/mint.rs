@@ -4,26 +4,28 @@
 //! password, except where the server wants it in clear and TLS is verified. Answers are kept until one is stale.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use ring::rand::{SecureRandom as _, SystemRandom};
-use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::Mutex;
 use weir_control::{ChannelBinding, Connection, Credential, Secret, UpstreamAddress, UpstreamTls};
 use weir_postgres::{Probe, ProbeStep, Wants, md5_secret, scram};
 use zeroize::Zeroizing;
 
 use crate::access::{Access, LoginKind, Role};
+use crate::clock;
+use crate::rds::{self, AccessKey};
+use crate::reach::{self, Conversation};
+use crate::session_roles::SessionRoles;
 use crate::state::Store;
 use crate::vault::Vault;
 
 /// For everything that a probe does. Shorter than a data plane's own patience, so that it hears what was wrong.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(4);
-const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
+/// For one server's roles that nobody uses.
+const SWEEP_TIMEOUT: Duration = Duration::from_secs(30);
 const MAX_PROBE_BYTES: usize = 16 << 10;
 
 /// Why no credential was made, where the caller may know: no address, and nothing that the upstream said.
@@ -31,6 +33,8 @@ const MAX_PROBE_BYTES: usize = 16 << 10;
 pub(crate) enum Told {
     #[error("the upstream of {0:?} did not answer in time")]
     Late(String),
+    #[error("the upstream of {0:?} did not make a role for this session")]
+    NoRole(String),
     #[error("the upstream of {0:?} is out of reach")]
     OutOfReach(String),
     #[error("the upstream of {0:?} does not log in by SCRAM, and the connection requires channel binding")]
@@ -42,38 +46,110 @@ pub(crate) enum Told {
     Unprotected(String),
 }
 
-/// What upstreams said that their users need: by connection and user.
-#[derive(Default)]
+/// What upstreams said that their users need: by connection and user; and the roles that sessions have there.
 pub(crate) struct Minter {
     wants: Mutex<HashMap<(String, String), Wants>>,
+    roles: SessionRoles,
+}
+
+/// Where access and secrets are.
+#[derive(Clone, Copy)]
+pub(crate) struct Sources<'a> {
+    pub access: &'a Access,
+    pub store: &'a Store,
+    pub vault: &'a Vault,
 }
 
 impl Minter {
+    /// `node` tells this admin service from others that make roles on the same server.
+    pub(crate) fn new(node: &str) -> Self {
+        Self { wants: Mutex::default(), roles: SessionRoles::new(node) }
+    }
+
     /// # Errors
     /// The text is for operators: why the upstream cannot be logged in to. Where [`Told`] is in it, that is for callers.
-    pub(crate) async fn mint(
+    pub(crate) async fn mint(&self, sources: Sources<'_>, ask: &Ask<'_>) -> Result<Credential> {
+        let (connection, role) = named(sources.access, ask.connection, ask.role)?;
+        let own = self.own(sources, connection, role, ask.stale).await?;
+        let Some(parent) = &role.session_role else { return Ok(own) };
+        let made = async {
+            let mut server = self.server(sources, connection, role).await?;
+            self.roles.make(&mut server, (ask.connection, ask.role), parent, ask.session).await
+        };
+        let made = tokio::time::timeout(PROBE_TIMEOUT, made).await;
+        made.map_err(|_| Told::Late(connection.name.clone()))?
+            .with_context(|| Told::NoRole(connection.name.clone()))
+    }
+
+    /// Drops the role that a session had, if it had one.
+    ///
+    /// # Errors
+    /// For operators: the next sweep tries again.
+    pub(crate) async fn session_ended(&self, sources: Sources<'_>, session: &str) -> Result<()> {
+        let Some((connection, role)) = self.roles.ended(session) else { return Ok(()) };
+        let (connection, role) = named(sources.access, &connection, &role)?;
+        let Some(parent) = &role.session_role else { return Ok(()) };
+        let mut server = self.server(sources, connection, role).await?;
+        self.roles.drop(&mut server, parent, session).await
+    }
+
+    /// Drops what nobody was left to drop, on one role's server.
+    ///
+    /// # Errors
+    /// For operators.
+    pub(crate) async fn sweep(&self, sources: Sources<'_>, connection: &str, role: &str) -> Result<usize> {
+        let (connection, role) = named(sources.access, connection, role)?;
+        let Some(parent) = &role.session_role else { return Ok(0) };
+        let swept = async {
+            let mut server = self.server(sources, connection, role).await?;
+            self.roles.sweep(&mut server, parent).await
+        };
+        tokio::time::timeout(SWEEP_TIMEOUT, swept).await.map_err(|_| Told::Late(connection.name.clone()))?
+    }
+
+    /// Admin itself, logged in as a role's own user. What the server wants may have changed since it was asked.
+    async fn server(
         &self,
-        access: &Access,
-        store: &Store,
-        vault: &Vault,
-        ask: &Ask<'_>,
+        sources: Sources<'_>,
+        connection: &Connection,
+        role: &Role,
+    ) -> Result<Conversation> {
+        let known = self.own(sources, connection, role, false).await?;
+        match Conversation::begin(connection, &known).await {
+            Ok(server) => Ok(server),
+            Err(_) => {
+                let fresh = self.own(sources, connection, role, true).await?;
+                Conversation::begin(connection, &fresh).await
+            }
+        }
+    }
+
+    /// The credential of a role's own user.
+    async fn own(
+        &self,
+        Sources { store, vault, .. }: Sources<'_>,
+        connection: &Connection,
+        role: &Role,
+        stale: bool,
     ) -> Result<Credential> {
-        let connection = access
-            .connection(ask.connection)
-            .ok_or_else(|| anyhow!("connection {:?} is not in force", ask.connection))?;
-        let role = access
-            .role(ask.connection, ask.role)
-            .ok_or_else(|| anyhow!("connection {:?} has no role {:?}", ask.connection, ask.role))?;
+        let mut expires_unix_ms = None;
         let secret = match role.login {
             LoginKind::Trust => Secret::None,
             LoginKind::Authorization => Secret::Plain { value: text(&opened(role, store, vault).await?)? },
+            LoginKind::Rds => {
+                let key =
+                    AccessKey::read(&opened(role, store, vault).await?).context("the stored AWS key")?;
+                let now = clock::unix_ms();
+                expires_unix_ms = Some(now + rds::TOKEN_MS);
+                Secret::Plain { value: rds_token(&key, connection, role, now)?.to_string() }
+            }
             LoginKind::Password => {
                 let password = text(&opened(role, store, vault).await?).map(Zeroizing::new)?;
-                let wants = self.wanted(connection, role, ask.stale).await?;
+                let wants = self.wanted(connection, role, stale).await?;
                 prepared(&wants, &password, connection, role)?
             }
         };
-        Ok(Credential { user: role.user.clone(), secret, expires_unix_ms: None })
+        Ok(Credential { user: role.user.clone(), secret, expires_unix_ms, once: false })
     }
 
     /// Forgets what upstreams said: after access changed.
@@ -94,8 +170,26 @@ impl Minter {
     }
 }
 
+fn named<'a>(access: &'a Access, connection: &str, role: &str) -> Result<(&'a Connection, &'a Role)> {
+    let known =
+        access.connection(connection).ok_or_else(|| anyhow!("connection {connection:?} is not in force"))?;
+    let role = access
+        .role(connection, role)
+        .ok_or_else(|| anyhow!("connection {connection:?} has no role {role:?}"))?;
+    Ok((known, role))
+}
+
+fn rds_token(key: &AccessKey, connection: &Connection, role: &Role, now: u64) -> Result<Zeroizing<String>> {
+    let UpstreamAddress::Tcp { host, port } = &connection.upstream else {
+        bail!("an RDS token is for a host and port")
+    };
+    let region = role.region.as_deref().context("no region for RDS tokens")?;
+    Ok(rds::token(key, &rds::Login { host, port: *port, user: &role.user, region }, now))
+}
+
 /// What a data plane asks for.
 pub(crate) struct Ask<'a> {
+    pub session: &'a str,
     pub connection: &'a str,
     pub role: &'a str,
     pub stale: bool,
@@ -140,47 +234,13 @@ fn prepared(wants: &Wants, password: &str, connection: &Connection, role: &Role)
 }
 
 async fn probe(connection: &Connection, user: &str) -> Result<Wants> {
-    let unreachable = || Told::OutOfReach(connection.name.clone());
     let start = Probe::start(user, &connection.database);
-    match &connection.upstream {
-        UpstreamAddress::Unix { path } => {
-            let stream = UnixStream::connect(path).await.with_context(unreachable)?;
-            converse(stream, &start).await
-        }
-        UpstreamAddress::Tcp { host, port } => {
-            let stream = TcpStream::connect((host.as_str(), *port)).await.with_context(unreachable)?;
-            match &connection.tls {
-                UpstreamTls::Off => converse(stream, &start).await,
-                UpstreamTls::VerifyFull { roots_pem, server_name } => {
-                    let name = server_name.as_deref().unwrap_or(host);
-                    converse(secured(stream, roots_pem, name).await?, &start).await
-                }
-            }
-        }
-    }
-}
-
-async fn secured(
-    mut stream: TcpStream,
-    roots_pem: &str,
-    name: &str,
-) -> Result<tokio_rustls::client::TlsStream<TcpStream>> {
-    stream.write_all(&SSL_REQUEST).await?;
-    if stream.read_u8().await? != b'S' {
-        bail!("the upstream offers no TLS");
-    }
-    let config = crate::tls::client_config(roots_pem.as_bytes())?;
-    let name = ServerName::try_from(name.to_owned()).with_context(|| format!("{name:?} is no host name"))?;
-    let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
-    connector.connect(name, stream).await.context("the upstream's certificate was not accepted")
-}
-
-async fn converse<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, start: &[u8]) -> Result<Wants> {
+    let mut stream = reach::dial(connection).await?;
     let mut random = [0; 18];
     SystemRandom::new().fill(&mut random).map_err(|_| anyhow!("the system gave no randomness"))?;
     let mut probe = Probe::new(random);
     let mut input = Vec::new();
-    stream.write_all(start).await?;
+    stream.write_all(&start).await?;
     loop {
         match probe.read(&input)? {
             ProbeStep::Done(wants) => return Ok(wants),

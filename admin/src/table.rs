@@ -51,6 +51,12 @@ pub(crate) fn time(unix_ms: u64) -> String {
     format!("{year:04}-{month:02}-{day:02} {:02}:{:02}:{:02}Z", of_day / 3_600, of_day / 60 % 60, of_day % 60)
 }
 
+/// `20260131T170509Z` of Unix milliseconds (ISO 8601's basic form).
+pub(crate) fn basic_time(unix_ms: u64) -> String {
+    let text: String = time(unix_ms).chars().filter(|ch| !matches!(ch, '-' | ':')).collect();
+    text.replacen(' ', "T", 1)
+}
+
 /// Days since 1970 to a date of the Gregorian calendar (Hinnant's `civil_from_days`, for days that are not negative).
 const fn civil(days: u64) -> (u64, u64, u64) {
     let shifted = days + 719_468;

@@ -184,7 +184,7 @@ impl Session {
         let upstream = UpstreamLogin {
             user: "gateway".into(),
             database: "bench".into(),
-            secret: Rc::new(UpstreamSecret::None),
+            secret: std::sync::Arc::new(UpstreamSecret::None),
             encrypted: false,
             channel_binding: None,
             binding_required: false,

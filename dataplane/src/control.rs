@@ -34,6 +34,30 @@ const BUNDLE_EVERY: Duration = Duration::from_millis(500);
 /// One refetch an issuer in this time, whatever callers present.
 const REFETCH_EVERY: Duration = Duration::from_secs(5);
 
+/// A credential that is kept must serve a login that begins now to its end.
+const LOGIN_MS: u64 = 20_000;
+/// After a renewal that came to nothing.
+const RENEW_AGAIN_MS: u64 = 15_000;
+
+/// A credential that serves more than one session.
+struct Kept {
+    credential: Arc<Credential>,
+    /// Where it expires: when to ask for the next one.
+    renew_unix_ms: Option<u64>,
+}
+
+impl Kept {
+    /// Renewed when a third of its time is left.
+    fn new(credential: Arc<Credential>, now_unix_ms: u64) -> Self {
+        let left = credential.expires_unix_ms.map(|expires| expires.saturating_sub(now_unix_ms));
+        Self { credential, renew_unix_ms: left.map(|left| now_unix_ms + left / 3 * 2) }
+    }
+
+    fn serves(&self, now_unix_ms: u64) -> bool {
+        self.credential.expires_unix_ms.is_none_or(|expires| expires > now_unix_ms + LOGIN_MS)
+    }
+}
+
 /// A held command, and where its session is; `None`: its client was told to come back.
 struct Holder {
     owner: Option<(u16, u32)>,
@@ -41,8 +65,8 @@ struct Holder {
 }
 
 struct Ask {
-    core: u16,
-    ask: u64,
+    /// The core that waits, and its number for it; `None`: one that is kept is renewed.
+    login: Option<(u16, u64)>,
     connection: String,
     role: String,
     since: Instant,
@@ -60,8 +84,8 @@ pub(crate) struct Control {
     sessions: HashMap<String, Box<SessionSummary>>,
     asks: HashMap<u64, Ask>,
     next_ask: u64,
-    /// Static credentials by connection and role. Minted ones that expire belong to their session alone.
-    credentials: HashMap<(String, String), Arc<Credential>>,
+    /// Credentials that are not one session's, by connection and role.
+    credentials: HashMap<(String, String), Kept>,
     refetched: HashMap<String, Instant>,
     /// What people released for runs.
     runs: Vec<Arc<Account>>,
@@ -97,6 +121,7 @@ impl Control {
             }
             self.receive();
             self.give_up_old_asks();
+            self.renew_credentials();
             self.forget_expired_holds();
             self.lease_what_is_due();
             if let Some(bundle) = self.bundle.changed(BUNDLE_EVERY) {
@@ -195,7 +220,7 @@ impl Control {
                 self.say(&ToAdmin::Withdraw { hold, reason });
             }
             Errand::Mint { core, ask, session, connection, role, subject, stale } => {
-                let ask = Ask { core, ask, connection, role, since: Instant::now() };
+                let ask = Ask { login: Some((core, ask)), connection, role, since: Instant::now() };
                 self.mint(ask, session, subject, stale);
             }
             Errand::Lease(ask) => self.say(&ToAdmin::Lease(ask)),
@@ -256,8 +281,10 @@ impl Control {
         let key = (ask.connection.clone(), ask.role.clone());
         if stale {
             self.credentials.remove(&key);
-        } else if let Some(credential) = self.credentials.get(&key) {
-            let credential = Arc::clone(credential);
+        } else if let Some(kept) =
+            self.credentials.get(&key).filter(|kept| kept.serves(Now::read().wall_ms()))
+        {
+            let credential = Arc::clone(&kept.credential);
             self.answer(&ask, Ok(credential));
             return;
         }
@@ -265,11 +292,40 @@ impl Control {
             self.answer(&ask, Err("the credential service is out of reach".to_owned()));
             return;
         }
+        self.ask_admin(ask, session, subject, stale);
+    }
+
+    fn ask_admin(&mut self, ask: Ask, session: String, subject: String, stale: bool) {
         let number = self.next_ask;
         self.next_ask += 1;
-        let (connection, role) = key;
+        let (connection, role) = (ask.connection.clone(), ask.role.clone());
         self.asks.insert(number, ask);
         self.say(&ToAdmin::Mint { ask: number, session, connection, role, subject, stale });
+    }
+
+    /// Before they expire, so that a login finds one even while admin is away.
+    fn renew_credentials(&mut self) {
+        let now = Now::read().wall_ms();
+        self.credentials
+            .retain(|_, kept| kept.credential.expires_unix_ms.is_none_or(|expires| expires > now));
+        if self.link.is_none() {
+            return;
+        }
+        let mut due = Vec::new();
+        for ((connection, role), kept) in &mut self.credentials {
+            if kept.renew_unix_ms.is_some_and(|renew| renew <= now) {
+                kept.renew_unix_ms = Some(now + RENEW_AGAIN_MS);
+                due.push(Ask {
+                    login: None,
+                    connection: connection.clone(),
+                    role: role.clone(),
+                    since: Instant::now(),
+                });
+            }
+        }
+        for ask in due {
+            self.ask_admin(ask, String::new(), String::new(), false);
+        }
     }
 
     fn refetch(&mut self, issuer: String) {
@@ -282,8 +338,9 @@ impl Control {
     }
 
     fn answer(&self, ask: &Ask, credential: Result<Arc<Credential>, String>) {
-        if let Some(core) = self.shared.cores.get(usize::from(ask.core)) {
-            core.send(Mail::Minted { ask: ask.ask, credential });
+        let Some((core, number)) = ask.login else { return };
+        if let Some(core) = self.shared.cores.get(usize::from(core)) {
+            core.send(Mail::Minted { ask: number, credential });
         }
     }
 
@@ -350,9 +407,9 @@ impl Control {
     fn minted(&mut self, number: u64, credential: Credential) {
         let Some(ask) = self.asks.remove(&number) else { return };
         let credential = Arc::new(credential);
-        if credential.expires_unix_ms.is_none() {
+        if !credential.once {
             let key = (ask.connection.clone(), ask.role.clone());
-            self.credentials.insert(key, Arc::clone(&credential));
+            self.credentials.insert(key, Kept::new(Arc::clone(&credential), Now::read().wall_ms()));
         }
         self.answer(&ask, Ok(credential));
     }
@@ -390,5 +447,35 @@ impl Control {
                 });
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use weir_control::Secret;
+
+    use super::*;
+
+    fn kept(expires_unix_ms: Option<u64>, now: u64) -> Kept {
+        let credential = Credential { user: "u".into(), secret: Secret::None, expires_unix_ms, once: false };
+        Kept::new(Arc::new(credential), now)
+    }
+
+    #[test]
+    fn a_credential_that_expires_is_renewed_in_time_and_serves_no_login_that_could_outlast_it() {
+        const QUARTER_MS: u64 = 900_000;
+        let token = kept(Some(1_000_000 + QUARTER_MS), 1_000_000);
+        assert_eq!(token.renew_unix_ms, Some(1_000_000 + 600_000));
+        for (now, serves) in [
+            (1_000_000, true),
+            (1_000_000 + 600_000, true),
+            (1_000_000 + QUARTER_MS - LOGIN_MS - 1, true),
+            (1_000_000 + QUARTER_MS - LOGIN_MS, false),
+            (1_000_000 + QUARTER_MS + 1, false),
+        ] {
+            assert_eq!(token.serves(now), serves, "at {now}");
+        }
+        let password = kept(None, 1_000_000);
+        assert!(password.serves(u64::MAX - LOGIN_MS) && password.renew_unix_ms.is_none());
     }
 }

@@ -1,7 +1,7 @@
 //! What cannot hold together: names that occur twice or nowhere, logins that do not fit, grants to nobody.
 
 use anyhow::{Result, bail};
-use weir_control::{ChannelBinding, Grant, Protocol, UpstreamTls};
+use weir_control::{ChannelBinding, Connection, Grant, Protocol, UpstreamAddress, UpstreamTls};
 use weir_sources::closest;
 
 use super::source::{Items, Place, Placed};
@@ -59,19 +59,65 @@ fn hint<'a>(wrong: &str, known: impl Iterator<Item = &'a str>) -> String {
 
 fn check_role(role: &Role, at: &Place, items: &Items) -> Result<()> {
     name(&role.name, at)?;
-    match (protocol(&role.connection, at, items)?, role.login) {
-        (Protocol::Postgres, LoginKind::Password | LoginKind::Trust) if role.user.is_empty() => {
+    let protocol = protocol(&role.connection, at, items)?;
+    let connection =
+        items.connections.iter().map(|placed| &placed.item).find(|one| one.name == role.connection);
+    if let Some(connection) = connection {
+        check_postgres_login(role, connection, at)?;
+    }
+    match (protocol, role.login) {
+        (Protocol::Postgres, LoginKind::Password | LoginKind::Rds | LoginKind::Trust)
+            if role.user.is_empty() =>
+        {
             bail!("{at}: role {:?} needs `user`, its name on the upstream", role.name)
         }
         (Protocol::Postgres, LoginKind::Authorization) => {
-            bail!("{at}: a Postgres role logs in with password_file or trust")
+            bail!("{at}: a Postgres role logs in with password_file, rds_iam or trust")
         }
-        (Protocol::Http, LoginKind::Password) => {
+        (Protocol::Http, LoginKind::Password | LoginKind::Rds) => {
             bail!("{at}: an HTTP role logs in with authorization_file or trust")
         }
-        (Protocol::Postgres, LoginKind::Password | LoginKind::Trust)
+        (Protocol::Postgres, LoginKind::Password | LoginKind::Rds | LoginKind::Trust)
         | (Protocol::Http, LoginKind::Authorization | LoginKind::Trust) => Ok(()),
     }
+}
+
+/// What a login needs of the way there.
+fn check_postgres_login(role: &Role, connection: &Connection, at: &Place) -> Result<()> {
+    let name = &role.name;
+    let bound = connection.channel_binding == ChannelBinding::Require;
+    if role.login == LoginKind::Rds {
+        let tcp = matches!(connection.upstream, UpstreamAddress::Tcp { .. });
+        if connection.tls == UpstreamTls::Off || !tcp {
+            bail!(
+                "{at}: role {name:?} logs in by rds_iam, whose token goes as it is: write tls = \"verify-full\""
+            );
+        }
+        if bound {
+            bail!("{at}: role {name:?} logs in by rds_iam, which no channel_binding = \"require\" goes with");
+        }
+        if role.region.as_ref().is_none_or(|region| !is_region(region)) {
+            bail!("{at}: role {name:?}: rds_iam.region must be like \"eu-west-1\"");
+        }
+    }
+    if let Some(parent) = &role.session_role {
+        if connection.protocol != Protocol::Postgres {
+            bail!("{at}: role {name:?}: session_role is for Postgres");
+        }
+        if parent.is_empty() || parent.len() > 63 || parent == &role.user {
+            bail!("{at}: role {name:?}: session_role must be a role of the upstream other than `user`");
+        }
+        if bound {
+            bail!(
+                "{at}: role {name:?}: session_role is made without the channel_binding = \"require\" of its connection"
+            );
+        }
+    }
+    Ok(())
+}
+
+fn is_region(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
 }
 
 fn check_grant(grant: &Grant, at: &Place, items: &Items, issuers: &[String]) -> Result<()> {
@@ -157,8 +203,20 @@ groups = ["jobs"]
             ),
             ("password_file = \"pw\"", "", 10, "exactly one of"),
             ("password_file = \"pw\"", "password_file = \"pw\"\ntrust = true", 10, "exactly one of"),
-            ("password_file", "authorization_file", 10, "password_file or trust"),
+            ("password_file", "authorization_file", 10, "password_file, rds_iam or trust"),
             ("user = \"weir_clinic\"", "", 10, "needs `user`"),
+            (
+                "password_file = \"pw\"",
+                "rds_iam = { region = \"eu-west-1\", key_file = \"k\" }",
+                10,
+                "tls = \"verify-full\"",
+            ),
+            (
+                "password_file = \"pw\"",
+                "password_file = \"pw\"\nsession_role = \"weir_clinic\"",
+                10,
+                "other than `user`",
+            ),
             ("database = \"clinic\"", "database = \"clinic\"\nrecord = \"off\"", 2, "would not be recorded"),
             (
                 "database = \"clinic\"",

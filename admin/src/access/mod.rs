@@ -29,6 +29,12 @@ pub(crate) struct Role {
     /// The upstream's user; empty for protocols without.
     pub user: String,
     pub login: LoginKind,
+    /// Where tokens of [`LoginKind::Rds`] are for.
+    #[serde(default)]
+    pub region: Option<String>,
+    /// Each session logs in as a role of its own, a member of this one, which the login above makes and drops.
+    #[serde(default)]
+    pub session_role: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +44,8 @@ pub(crate) enum LoginKind {
     Authorization,
     /// The upstream's own question decides: SCRAM, md5, or cleartext over verified TLS.
     Password,
+    /// A token of Amazon RDS, signed here with an AWS access key.
+    Rds,
     /// The upstream trusts the connection itself.
     Trust,
 }

@@ -17,7 +17,9 @@
 //! connection = "clinic"
 //! name = "job"                          # what clients name as their user
 //! user = "weir_clinic"
-//! password_file = "secrets/clinic"      # or authorization_file = "...", or trust = true
+//! password_file = "secrets/clinic"      # or authorization_file = "...", or trust = true, or
+//! # rds_iam = { region = "eu-west-1", key_file = "secrets/aws.json" }   # Amazon RDS: what credential_process prints
+//! session_role = "clinic_reader"        # postgres: each session has a role of its own, a member of this one
 //!
 //! [[grant]]
 //! connection = "clinic"
@@ -87,6 +89,15 @@ struct RoleSource {
     authorization_file: Option<PathBuf>,
     #[serde(default)]
     trust: bool,
+    rds_iam: Option<RdsIam>,
+    session_role: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RdsIam {
+    region: String,
+    key_file: PathBuf,
 }
 
 #[derive(Deserialize)]
@@ -241,12 +252,17 @@ impl AccessFile<'_> {
     }
 
     fn role(&self, one: RoleSource, at: &Place) -> Result<(Role, Option<PathBuf>)> {
-        let (login, secret) = match (one.password_file, one.authorization_file, one.trust) {
-            (Some(path), None, false) => (LoginKind::Password, Some(self.beside(&path))),
-            (None, Some(path), false) => (LoginKind::Authorization, Some(self.beside(&path))),
-            (None, None, true) => (LoginKind::Trust, None),
+        let mut region = None;
+        let (login, secret) = match (one.password_file, one.authorization_file, one.rds_iam, one.trust) {
+            (Some(path), None, None, false) => (LoginKind::Password, Some(self.beside(&path))),
+            (None, Some(path), None, false) => (LoginKind::Authorization, Some(self.beside(&path))),
+            (None, None, Some(rds), false) => {
+                region = Some(rds.region);
+                (LoginKind::Rds, Some(self.beside(&rds.key_file)))
+            }
+            (None, None, None, true) => (LoginKind::Trust, None),
             _ => bail!(
-                "{at}: role {:?} needs exactly one of password_file, authorization_file and trust = true",
+                "{at}: role {:?} needs exactly one of password_file, authorization_file, rds_iam and trust = true",
                 one.name.get_ref()
             ),
         };
@@ -255,6 +271,8 @@ impl AccessFile<'_> {
             name: one.name.into_inner(),
             user: one.user,
             login,
+            region,
+            session_role: one.session_role,
         };
         Ok((role, secret))
     }

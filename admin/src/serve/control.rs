@@ -170,7 +170,9 @@ impl Peer<'_> {
             ToAdmin::Applied { version } => hub.applied(self.link, version),
             ToAdmin::Hold(request) => answers::hold(hub, self.node, self.boot, &request).await?,
             ToAdmin::Withdraw { hold, reason } => answers::withdraw(hub, &hold, &reason).await?,
-            ToAdmin::Mint { ask, connection, role, stale, .. } => self.mint(ask, connection, role, stale),
+            ToAdmin::Mint { ask, session, connection, role, stale, .. } => {
+                self.mint(ask, session, connection, role, stale);
+            }
             ToAdmin::Lease(ask) => {
                 let links = hub.linked().len() as u64;
                 if let Some(lease) = hub.store.lease(&ask, links, clock::unix_ms()).await? {
@@ -183,7 +185,10 @@ impl Peer<'_> {
                 tokio::spawn(async move { issuers::refetch(&hub, &issuer).await });
             }
             ToAdmin::SessionOpened(session) => hub.session_opened(self.link, *session),
-            ToAdmin::SessionClosed { session, .. } => hub.session_closed(self.link, &session),
+            ToAdmin::SessionClosed { session, .. } => {
+                hub.session_closed(self.link, &session);
+                self.drop_role(session);
+            }
             ToAdmin::Alert { session, rule, text, .. } => {
                 tracing::warn!(node = self.node, session, rule, text, "alert");
             }
@@ -191,13 +196,24 @@ impl Peer<'_> {
         Ok(())
     }
 
+    /// What a session had upstream for itself ends with it. Nobody waits for that.
+    fn drop_role(&self, session: String) {
+        let hub = self.hub.clone();
+        tokio::spawn(async move {
+            let current = hub.current();
+            if let Err(error) = hub.minter.session_ended(hub.sources(&current), &session).await {
+                tracing::warn!(session, error = format!("{error:#}"), "a session's role is not dropped yet");
+            }
+        });
+    }
+
     /// In a task of its own: an upstream that is slow to say what it wants must hold up nobody else.
-    fn mint(&self, ask: u64, connection: String, role: String, stale: bool) {
+    fn mint(&self, ask: u64, session: String, connection: String, role: String, stale: bool) {
         let (hub, link) = (self.hub.clone(), self.link);
         tokio::spawn(async move {
             let current = hub.current();
-            let wanted = Ask { connection: &connection, role: &role, stale };
-            let minted = hub.minter.mint(&current.access, &hub.store, &hub.keys.vault, &wanted).await;
+            let wanted = Ask { session: &session, connection: &connection, role: &role, stale };
+            let minted = hub.minter.mint(hub.sources(&current), &wanted).await;
             let answer = match minted {
                 Ok(credential) => ToDataplane::Minted { ask, credential },
                 Err(error) => {

@@ -13,7 +13,7 @@ use super::issuers::Fetches;
 use crate::access::Access;
 use crate::config::Config;
 use crate::keys::Keys;
-use crate::mint::Minter;
+use crate::mint::{Minter, Sources};
 use crate::state::Store;
 
 /// Messages that may wait for one data plane before its link is given up.
@@ -64,11 +64,13 @@ impl Hub {
         let keys = Keys::load(&config.admin.keys)?;
         let fetches = Fetches::new(&config)?;
         let current = assemble(&config, &store, &keys).await?;
+        let node = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        let minter = Minter::new(&format!("{node} {}", config.control.socket.display()));
         Ok(Self {
             config,
             store,
             keys,
-            minter: Minter::default(),
+            minter,
             fetches,
             current: watch::Sender::new(Arc::new(current)),
             links: Mutex::default(),
@@ -77,6 +79,32 @@ impl Hub {
 
     pub(crate) fn current(&self) -> Arc<Current> {
         self.current.borrow().clone()
+    }
+
+    /// What credentials are made of.
+    pub(super) fn sources<'a>(&'a self, current: &'a Current) -> Sources<'a> {
+        Sources { access: &current.access, store: &self.store, vault: &self.keys.vault }
+    }
+
+    /// Drops sessions' roles that nobody was left to drop; what cannot be reached is tried again at the next sweep.
+    pub(super) async fn sweep_roles(&self) {
+        let current = self.current();
+        for role in current.access.roles.iter().filter(|role| role.session_role.is_some()) {
+            let (connection, name) = (role.connection.as_str(), role.name.as_str());
+            match self.minter.sweep(self.sources(&current), connection, name).await {
+                Ok(0) => {}
+                Ok(swept) => tracing::info!(
+                    connection,
+                    role = name,
+                    swept,
+                    "roles of sessions that are gone were dropped"
+                ),
+                Err(error) => {
+                    let error = format!("{error:#}");
+                    tracing::warn!(connection, role = name, error, "sessions' roles could not be swept");
+                }
+            }
+        }
     }
 
     pub(super) fn subscribe(&self) -> watch::Receiver<Arc<Current>> {

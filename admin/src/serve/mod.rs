@@ -27,6 +27,8 @@ use crate::config::Config;
 
 /// How often changes made by `apply` beside this process are looked for.
 const POLL: Duration = Duration::from_millis(250);
+/// How often sessions' roles are looked through.
+const SWEEP: Duration = Duration::from_secs(15);
 
 /// Runs until SIGTERM or SIGINT.
 pub(crate) async fn run(config: Config) -> Result<()> {
@@ -38,10 +40,21 @@ pub(crate) async fn run(config: Config) -> Result<()> {
     tracing::info!(api = %api.local_addr()?, control = %hub.config.control.socket.display(), "serving");
     tokio::spawn(issuers::refresh(hub.clone()));
     tokio::spawn(watch(hub.clone()));
+    tokio::spawn(sweep(hub.clone()));
     tokio::spawn(control::serve(control, hub.clone()));
     let router = api::router(hub.clone());
     axum::serve(api, router).with_graceful_shutdown(stop()).await?;
     Ok(())
+}
+
+/// Drops what a killed process left on upstreams: at the start, and now and then.
+async fn sweep(hub: Arc<Hub>) {
+    let mut ticks = tokio::time::interval(SWEEP);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        hub.sweep_roles().await;
+    }
 }
 
 async fn stop() {

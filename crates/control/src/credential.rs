@@ -14,6 +14,9 @@ pub struct Credential {
     pub secret: Secret,
     /// When it stops working, if it does.
     pub expires_unix_ms: Option<u64>,
+    /// For the session that it was asked for alone; any other is kept, and renewed before it expires.
+    #[serde(default)]
+    pub once: bool,
 }
 
 #[derive(Clone, Serialize, Deserialize, Zeroize, ZeroizeOnDrop)]

@@ -2,7 +2,7 @@
 //!
 //! Pure: no socket, clock, thread or SQL parser. [`Prelude`] reads what comes before TLS, [`PostgresMachine`] holds the
 //! conversation inside it, [`upstream`] has the few bytes the driver itself exchanges with an upstream, and [`Probe`]
-//! with [`scram::derive`] are what the admin service needs to prepare a credential.
+//! with [`scram::derive`] are what the admin service needs to prepare a credential, [`Clerk`] to make and drop roles.
 //!
 //! It parses no SQL (a [`FactsSource`] does), decides nothing (the driver does), and verifies no token.
 #![forbid(unsafe_code)]
@@ -12,6 +12,7 @@ mod asides;
 mod asking;
 mod catalog;
 mod catalog_rows;
+mod clerk;
 mod client;
 mod codec;
 mod copy_shape;
@@ -49,6 +50,7 @@ pub mod upstream;
 mod values;
 
 pub use catalog::{Catalog, CatalogSource, Catalogs};
+pub use clerk::{Clerk, ClerkLogin, ClerkStep, ServerSaid, TextRow, quoted_name, quoted_text};
 pub use error::Error;
 pub use facts_source::FactsSource;
 pub use limits::Limits;
@@ -57,3 +59,4 @@ pub use prelude::{ALPN, CancelKey, First, Layer, Prelude, too_many_connections};
 pub use probe::{Probe, ProbeStep, Wants, md5_secret};
 pub use proof::{BearerTerms, Proof};
 pub use refusal::{CANCELLED, UNKNOWN_CONNECTION};
+pub use weir_wire::{ScramKeys, UpstreamSecret};

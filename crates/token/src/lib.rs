@@ -25,6 +25,14 @@ mod refusal;
 mod ring_provider;
 mod strict;
 mod svid;
+#[cfg(test)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test stops at the first surprise"
+)]
+mod vectors;
 mod verify;
 
 pub use keys::KeySet;

@@ -7,6 +7,8 @@
     reason = "a test stops at the first surprise"
 )]
 
+mod attacks;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::rand::SystemRandom;

@@ -3,7 +3,7 @@
 //! Nothing here verifies: the driver does, and answers with an [`Admission`].
 
 use std::fmt;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use weir_policy::{Denial, Permit};
 use zeroize::{Zeroize, ZeroizeOnDrop};
@@ -48,7 +48,7 @@ pub enum Admission {
 pub struct UpstreamLogin {
     pub user: String,
     pub database: String,
-    pub secret: Rc<UpstreamSecret>,
+    pub secret: Arc<UpstreamSecret>,
     /// The way to the upstream is TLS, its certificate verified: a secret may go as it is.
     pub encrypted: bool,
     /// SHA-256 (or the certificate's own hash) of the upstream's end-entity certificate, RFC 5929

@@ -166,7 +166,7 @@ pub(crate) async fn login(
     if session.is_some() {
         open_budgets(worker, &purse, &caller).await;
     }
-    let credential = credential(worker, live, &caller, stale).await?;
+    let credential = credential(worker, session.unwrap_or(live.id.get()), &caller, stale).await?;
     let (permit, login, socket) =
         dial(worker, live, permit, &credential, &upstream, session, dialled).await?;
     let opening = session.map(|session| {
@@ -375,7 +375,7 @@ async fn dial(
     let login = UpstreamLogin {
         user: credential.user.clone(),
         database: upstream.connection.database.clone(),
-        secret: Rc::new(secret),
+        secret: Arc::new(secret),
         encrypted: upstream.tls.is_some(),
         channel_binding,
         binding_required: upstream.connection.channel_binding == ChannelBinding::Require,
@@ -403,7 +403,7 @@ async fn reach(worker: &Worker, permit: Permit, upstream: &Upstream) -> Result<u
 
 async fn credential(
     worker: &Rc<Worker>,
-    live: &Rc<Live>,
+    session: SessionId,
     caller: &Caller,
     stale: bool,
 ) -> Result<Arc<Credential>, Refused> {
@@ -411,7 +411,7 @@ async fn credential(
     worker.shared.control.send(Errand::Mint {
         core: worker.core,
         ask: answer.number,
-        session: live.id.get().to_string(),
+        session: session.to_string(),
         connection: caller.target.connection.clone(),
         role: caller.target.role.clone(),
         subject: caller.identity.subject.clone(),

@@ -1,12 +1,17 @@
-"""Cancels a held statement as soon as the notice says that it is held, then goes on with the same connection."""
+"""Cancels a held statement as soon as the notice says that it is held, then goes on with the same connection.
+
+With `secure` as argument by libpq's PQcancelStart (libpq 17 and later, inside TLS as the session is), else by PQcancel.
+"""
 
 import os
+import sys
 import threading
 
 import psycopg
 
 with psycopg.connect(sslmode="verify-full", sslrootcert=os.environ["PGSSLROOTCERT"], autocommit=True) as db:
-    db.add_notice_handler(lambda notice: threading.Thread(target=db.cancel).start())
+    cancel = db.cancel_safe if sys.argv[1:] == ["secure"] else db.cancel
+    db.add_notice_handler(lambda notice: threading.Thread(target=cancel).start())
     try:
         db.execute("DELETE FROM visits")
     except psycopg.Error as error:

@@ -308,7 +308,7 @@ fn admission(token: &[u8]) -> Admission {
         upstream: UpstreamLogin {
             user: String::new(),
             database: String::new(),
-            secret: Rc::new(secret),
+            secret: std::sync::Arc::new(secret),
             encrypted: false,
             channel_binding: None,
             binding_required: false,

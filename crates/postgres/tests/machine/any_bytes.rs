@@ -1,5 +1,7 @@
 //! Any bytes on either side: no panic, and an independent reader agrees on what went upstream.
 
+use std::rc::Rc;
+
 use proptest::prelude::*;
 
 use crate::support::driver::Driver;
@@ -8,7 +10,7 @@ use crate::support::wire::{
     bind, call, close, complete, data_row, describe, error, execute, flush, message, messages, parse, query,
     ready, row_description, startup, sync,
 };
-use weir_postgres::Limits;
+use weir_postgres::{BearerTerms, Clerk, ClerkLogin, ClerkStep, Limits, Proof, UpstreamSecret};
 
 fn client_messages() -> Vec<Vec<u8>> {
     vec![
@@ -38,6 +40,9 @@ fn client_messages() -> Vec<Vec<u8>> {
         message(b'X', b""),
         startup(&[("user", "u")]),
         message(b'p', b"token\0"),
+        message(b'p', b"OAUTHBEARER\0\0\0\0\x15n,,\x01auth=Bearer abc\x01\x01"),
+        message(b'p', b"OAUTHBEARER\0\0\0\0\x0bn,,\x01auth=\x01\x01"),
+        message(b'p', b"\x01"),
     ]
 }
 
@@ -138,7 +143,32 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_make_it_panic_before_that(steps in steps()) {
-        check(Driver::new(Limits::default(), Rules::new(None)), steps, true);
+    fn no_bytes_make_it_panic_before_that(steps in steps(), proof in 0..3) {
+        let proof = match proof {
+            0 => Proof::Password,
+            1 => Proof::Bearer(Rc::new(BearerTerms::new("https://i/.well-known/x", None))),
+            _ => Proof::Certificate,
+        };
+        let mut driver = Driver::new(Limits::default(), Rules::new(None));
+        driver.machine = driver.machine.asking_for(proof);
+        check(driver, steps, true);
+    }
+
+    #[test]
+    fn no_bytes_make_a_clerk_panic_or_use_more_than_there_is(pieces in proptest::collection::vec(piece(upstream_messages()), 0..40)) {
+        let secret = UpstreamSecret::None;
+        let login = ClerkLogin { user: "u".into(), database: "d".into(), secret, encrypted: false, random: [0; 18] };
+        let (mut clerk, _) = Clerk::start(login);
+        let (mut held, mut send) = (Vec::new(), Vec::new());
+        for piece in pieces {
+            held.extend_from_slice(&piece);
+            while let Ok((used, step)) = clerk.read(&held, &mut send) {
+                held.drain(..used);
+                if step == ClerkStep::NeedMore {
+                    break;
+                }
+                let _ = clerk.outcome();
+            }
+        }
     }
 }

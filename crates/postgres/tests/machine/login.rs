@@ -57,7 +57,7 @@ fn upstream_login(secret: UpstreamSecret, channel_binding: Option<Vec<u8>>) -> U
     UpstreamLogin {
         user: "gateway".into(),
         database: "real".into(),
-        secret: Rc::new(secret),
+        secret: Arc::new(secret),
         encrypted: channel_binding.is_some(),
         channel_binding,
         binding_required: false,

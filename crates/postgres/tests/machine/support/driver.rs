@@ -207,7 +207,7 @@ impl Driver {
         let upstream = UpstreamLogin {
             user: "gateway".into(),
             database: "real".into(),
-            secret: std::rc::Rc::new(weir_wire::UpstreamSecret::None),
+            secret: std::sync::Arc::new(weir_wire::UpstreamSecret::None),
             encrypted: false,
             channel_binding: None,
             binding_required: false,
