@@ -284,7 +284,7 @@ impl ColumnPattern {
         let named = || {
             statement.columns.iter().any(|column| {
                 glob::matches(&self.column, &column.name)
-                    || (column.name == "*" && column.place == Place::Output)
+                    || (column.name == "*" && matches!(column.place, Place::Output | Place::Stored))
             })
         };
         table && (statement.star || named())

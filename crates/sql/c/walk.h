@@ -52,6 +52,7 @@ extern void note_kind(Walk *w, enum weir_kind kind);
 extern void note_relation(Walk *w, enum weir_access access, const char *schema, const char *name);
 extern void note_function(Walk *w, List *name);
 extern void note_column(Walk *w, enum weir_place place, const char *qualifier, const char *name);
+extern void note_star(Walk *w);
 extern void note_byte(Walk *w, enum weir_record record, int byte);
 extern void note_text(Walk *w, enum weir_record record, const char *text);
 extern void note_number(Walk *w, enum weir_record record, uint64_t number, int bytes);
