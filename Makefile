@@ -9,6 +9,7 @@ CARGO ?= cargo
 TOOLS := $(CURDIR)/target/tools
 VENV := $(CURDIR)/target/venv
 NODE := $(CURDIR)/target/node
+SERVERS := $(CURDIR)/target/servers
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
 # What a build needs, and what the tests, the demo and the load tests talk to besides.
@@ -68,7 +69,7 @@ load-packages:
 	loadtest/peers/pgbouncer.sh >/dev/null
 
 # Stock drivers, at fixed versions, inside the tree.
-drivers: $(VENV)/.ready $(NODE)/.ready
+drivers: $(VENV)/.ready $(NODE)/.ready $(SERVERS)/.ready
 
 $(VENV)/.ready: dataplane/tests/drivers/requirements.txt recorder/verify/requirements.txt | test-packages
 	python3 -m venv $(VENV)
@@ -79,6 +80,13 @@ $(NODE)/.ready: dataplane/tests/drivers/package.json | test-packages
 	mkdir -p $(NODE)
 	cp $< $(NODE)/package.json
 	cd $(NODE) && npm install --silent --no-audit --no-fund
+	touch $@
+
+# PostgreSQL of other versions than Debian's, at fixed versions, inside the tree.
+$(SERVERS)/.ready: dataplane/tests/servers/package.json | test-packages
+	mkdir -p $(SERVERS)
+	cp $< $(SERVERS)/package.json
+	cd $(SERVERS) && npm install --silent --no-audit --no-fund
 	touch $@
 
 $(TOOLS)/bin/cargo-deny:

@@ -24,6 +24,7 @@ pub(crate) struct Metrics {
     pub denied: Count,
     pub held: Count,
     pub cancels: Count,
+    pub alarms: Count,
     pub panics: Count,
     pub faults_client: Count,
     pub faults_gateway: Count,
@@ -34,7 +35,7 @@ impl Metrics {
     /// One line for the log at the end.
     pub(crate) fn summary(&self) -> String {
         format!(
-            "accepted {} refused {} sessions {} requests {} denied {} held {} cancels {} panics {} faults client {} gateway {} upstream {}",
+            "accepted {} refused {} sessions {} requests {} denied {} held {} cancels {} alarms {} panics {} faults client {} gateway {} upstream {}",
             self.accepted.get(),
             self.refused.get(),
             self.sessions.get(),
@@ -42,6 +43,7 @@ impl Metrics {
             self.denied.get(),
             self.held.get(),
             self.cancels.get(),
+            self.alarms.get(),
             self.panics.get(),
             self.faults_client.get(),
             self.faults_gateway.get(),

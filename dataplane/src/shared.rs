@@ -10,6 +10,7 @@ use crossbeam::channel::{Receiver, Sender, unbounded};
 use rustix::event::EventfdFlags;
 use weir_control::{Credential, Ending, HoldRequest, LeaseAsk, Refusal, Release, SessionSummary};
 use weir_policy::Bundle;
+use weir_postgres::CatalogMemory;
 
 use crate::budgets::Accounts;
 use crate::clock::Now;
@@ -306,9 +307,22 @@ pub(crate) struct Shared {
     pub accounts: Accounts,
     /// Shares of budgets went back to admin, or could not.
     pub given_back: AtomicBool,
+    /// By upstream and database.
+    catalogs: Mutex<HashMap<String, Arc<CatalogMemory>>>,
 }
 
 impl Shared {
+    /// What all cores remember of one upstream's database. For logins; it waits for other cores'.
+    pub(crate) fn catalog_memory(&self, database: &str) -> Arc<CatalogMemory> {
+        /// So many at one time are none's.
+        const KEPT: usize = 4_096;
+        let mut known = self.catalogs.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= KEPT {
+            known.retain(|_, memory| Arc::strong_count(memory) > 1);
+        }
+        Arc::clone(known.entry(database.to_owned()).or_default())
+    }
+
     pub(crate) fn new(config: Config, node: String, control: Post<Errand>, cores: Vec<Post<Mail>>) -> Self {
         Self {
             config,
@@ -323,6 +337,7 @@ impl Shared {
             parked: ParkedHolds::default(),
             accounts: Accounts::default(),
             given_back: AtomicBool::new(false),
+            catalogs: Mutex::default(),
         }
     }
 

@@ -148,7 +148,13 @@ impl Worker {
         if kept.len() >= KEPT {
             kept.retain(|_, catalogs| Rc::strong_count(catalogs) > 1);
         }
-        Rc::clone(kept.entry(key).or_default())
+        let memory = || Rc::new(Catalogs::of(self.shared.catalog_memory(&key)));
+        if let Some(known) = kept.get(&key) {
+            return Rc::clone(known);
+        }
+        let fresh = memory();
+        kept.insert(key, Rc::clone(&fresh));
+        fresh
     }
 
     /// Runs the core's own tasks: mail, timers, the ring's bell. Ends once every session has, after `Mail::Stop`.

@@ -97,8 +97,8 @@ impl Ledger {
     }
 }
 
-/// A JSON string, quoted.
-fn write_string(text: &str, out: &mut Vec<u8>) {
+/// Appends a JSON string, quoted.
+pub fn write_string(text: &str, out: &mut Vec<u8>) {
     out.push(b'"');
     for ch in text.chars() {
         match ch {

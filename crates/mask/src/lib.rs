@@ -26,7 +26,7 @@ pub use error::Error;
 pub use finder::Finder;
 pub use groups::Found;
 pub use key::MaskKey;
-pub use ledger::Ledger;
+pub use ledger::{Ledger, write_string};
 pub use method::{Replacement, replace, strictness};
 pub use rewrite::{mask_cell, rewrite, scrub};
 pub use stream::{MAX_HOLD_BYTES, StreamMask};

@@ -221,6 +221,9 @@ pub enum Place {
     Output,
     /// In `WHERE`, `ON`, `HAVING`, `GROUP BY`, `ORDER BY` or any other place that shapes the result.
     Predicate,
+    /// In what is written to a relation: an assigned value, the query of an `INSERT` or `CREATE TABLE ... AS`, what a
+    /// `MERGE` or `UPDATE ... FROM` takes its values from, a default or generated value. `*`: all columns.
+    Stored,
 }
 
 /// The direction and far end of a COPY.

@@ -9,9 +9,15 @@ use crate::Error;
 use crate::codec::{Fields, message, put_cstr};
 use crate::replies::Fate;
 use crate::session::Session;
+use crate::spoken;
 
 /// Fields of an error or notice that pass as they are: severity, code, position, object names, source place.
 const KEPT: &[u8] = b"SVCPstcdnFLR";
+const KEPT_OF_CODE: &[u8] = b"SVCPFLR";
+
+/// Settings that the server reports, whose values are free text.
+const FREE_SETTINGS: [&[u8]; 4] =
+    [b"TimeZone", b"application_name", b"search_path", b"session_authorization"];
 
 /// Client encodings that read no ASCII byte as part of another character.
 const ENCODINGS: [&str; 3] = ["UTF8", "UNICODE", "SQL_ASCII"];
@@ -37,20 +43,20 @@ impl Session {
     pub(crate) fn filter_response(&mut self, tag: u8, body: &[u8], out: &mut BytesMut) -> Result<(), Error> {
         let mut scrubbed = std::mem::take(&mut self.scratch);
         scrubbed.clear();
-        let text = response_field(body, b'M').unwrap_or_default();
-        // Data exceptions quote the value that they are about.
-        let data = response_field(body, b'C').is_some_and(|code| code.starts_with(b"22"));
-        let quotes = data && self.plan().is_some_and(|plan| !plan.columns.is_empty());
-        let result = if quotes {
-            self.scrub(&without_quoted(text), &mut scrubbed)
+        let spoke = self.lineage.spoke();
+        let text = if self.plan().is_some_and(|plan| !plan.columns.is_empty()) {
+            spoken::told(body, spoke)
         } else {
-            self.scrub(text, &mut scrubbed)
+            response_field(body, b'M').unwrap_or_default().into()
         };
+        // Code names whatever it likes as the object that it is about.
+        let kept = if spoke && spoken::is_raised(body) { KEPT_OF_CODE } else { KEPT };
+        let result = self.scrub(&text, &mut scrubbed);
         message(out, tag, |out| {
             let mut fields = Fields(body);
             while let Some(field) = fields.u8().filter(|field| *field != 0) {
                 let Some(text) = fields.cstr() else { break };
-                if field == b'M' || KEPT.contains(&field) {
+                if field == b'M' || kept.contains(&field) {
                     out.put_u8(field);
                     put_cstr(out, if field == b'M' { &scrubbed } else { text });
                 }
@@ -110,7 +116,12 @@ impl Session {
         }
         let mut scrubbed = std::mem::take(&mut self.scratch);
         scrubbed.clear();
-        let result = self.scrub(value, &mut scrubbed);
+        let result = if self.lineage.runs_code() && FREE_SETTINGS.contains(&name) {
+            scrubbed.extend_from_slice(b"***");
+            Ok(())
+        } else {
+            self.scrub(value, &mut scrubbed)
+        };
         if result.is_ok() {
             message(&mut out.client, b'S', |out| {
                 put_cstr(out, name);
@@ -147,33 +158,9 @@ pub(crate) fn response_field(body: &[u8], wanted: u8) -> Option<&[u8]> {
     None
 }
 
-/// The message with everything from its first double quote to its last replaced.
-fn without_quoted(text: &[u8]) -> Vec<u8> {
-    let quote = |byte: &u8| *byte == b'"';
-    let (Some(first), Some(last)) = (text.iter().position(quote), text.iter().rposition(quote)) else {
-        return text.to_vec();
-    };
-    let before = text.get(..=first).unwrap_or_default();
-    [before, b"***\"", text.get(last + 1..).unwrap_or_default()].concat()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn quoted_values_leave_no_trace() {
-        for (text, expected) in [
-            (
-                "invalid input syntax for type integer: \"12\"3\"",
-                "invalid input syntax for type integer: \"***\"",
-            ),
-            ("division by zero", "division by zero"),
-            ("odd \"", "odd \"***\""),
-        ] {
-            assert_eq!(String::from_utf8(without_quoted(text.as_bytes())).unwrap(), expected);
-        }
-    }
 
     #[test]
     fn only_encodings_that_cannot_hide_a_quote_are_safe() {

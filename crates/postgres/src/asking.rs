@@ -199,6 +199,10 @@ impl Session {
             self.asking = Some(asking);
             return Ok(Action::Discard { len: 0 });
         }
+        if let Some(denial) = self.guards(&asking, obligations) {
+            self.asking = Some(asking);
+            return self.deny(&denial, out);
+        }
         let (parked, total) = (asking.parked, asking.len);
         let sent = self.send(asking, obligations, out);
         if sent && parked {
@@ -210,6 +214,22 @@ impl Session {
             (true, false) => Action::Forward { len: total },
             (false, false) => Action::Discard { len: total },
         })
+    }
+
+    /// Why a command that the rules allow may not run where columns are masked.
+    fn guards(&self, asking: &Asking, obligations: &Obligations) -> Option<Denial> {
+        if matches!(asking.what, What::Parse { .. }) {
+            // It runs nothing.
+            return None;
+        }
+        let facts = match &asking.subject {
+            Subject::Message { facts, .. } => facts,
+            Subject::Statement(statement) => &statement.facts,
+        };
+        let also = || asking.also.iter().map(|statement| &*statement.facts);
+        let plan = obligations.mask.as_ref();
+        let mut each = std::iter::once(&**facts).chain(also());
+        each.find_map(|facts| self.lineage.refuses(plan, facts, also()))
     }
 
     pub(crate) fn deny(&mut self, denial: &Denial, out: &mut Outbox) -> Result<Action, Error> {

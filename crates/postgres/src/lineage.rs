@@ -2,19 +2,22 @@
 //! the client, and what the client itself has done since that makes the catalog's word worth less.
 //!
 //! Where it knows nothing it says so, and `layout` masks the column: a catalog that cannot be read masks more, never
-//! less. It stops nothing from being copied into other tables: what a caller may write is for rules on commands.
+//! less. What a caller may not write or run because of it is `guard`'s.
+
+mod effects;
 
 use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::BytesMut;
 use weir_mask::Origin;
-use weir_policy::{Access, Facts, Kind, MaskPlan, Place, StatementFacts, Timestamp};
+use weir_policy::{ColumnMask, Facts, MaskPlan, Timestamp};
 use weir_wire::Outbox;
 
-use crate::CatalogSource;
 use crate::catalog::Catalog;
-use crate::catalog_rows::{Answer, question};
+use crate::catalog_memory::Pin;
+use crate::catalog_question::question;
+use crate::catalog_rows::Answer;
 use crate::client::Flow;
 use crate::refusal;
 use crate::session::Session;
@@ -76,6 +79,13 @@ pub(crate) struct Lineage {
     kept_elsewhere: bool,
     /// A cursor, or a function that may have opened one, may show protected values in its expressions.
     cursors_expose: bool,
+    /// A cursor was declared over protected columns.
+    cursors_carry: bool,
+    /// Some such cursor outlives its transaction.
+    cursors_last: bool,
+    /// Of what was sent and may still be answered, something read protected columns; something ran code of people.
+    spoke: bool,
+    ran_code: bool,
 }
 
 #[derive(Debug)]
@@ -85,6 +95,9 @@ struct Asked {
     answer: Option<Answer>,
     at: Timestamp,
     in_transaction: bool,
+    pins: Vec<Pin>,
+    /// Of the source, when it was asked.
+    version: u64,
 }
 
 /// Where the columns of one answer come from.
@@ -128,7 +141,7 @@ impl Origins<'_> {
 
 impl Lineage {
     /// What is known under `plan`.
-    fn known(&self, plan: &Arc<MaskPlan>) -> Option<&Rc<Catalog>> {
+    pub(crate) fn known(&self, plan: &Arc<MaskPlan>) -> Option<&Rc<Catalog>> {
         let same = self.plan.as_ref().is_some_and(|known| Arc::ptr_eq(known, plan));
         self.catalog.as_ref().filter(|catalog| same || catalog.is_for(plan))
     }
@@ -232,10 +245,12 @@ impl Session {
     }
 
     fn ask_catalog(&mut self, plan: Arc<MaskPlan>, upstream: &mut BytesMut) {
-        self.put_question(NAME, &question(&plan.columns), upstream);
+        let pins = self.shared.catalogs.pins(&plan);
+        self.put_question(NAME, &question(&plan.columns, &pins), upstream);
         let in_transaction = self.status != b'I';
-        self.lineage.asked =
-            Some(Asked { plan, answer: Some(Answer::default()), at: self.now, in_transaction });
+        let version = self.shared.catalogs.version();
+        let answer = Some(Answer::default());
+        self.lineage.asked = Some(Asked { plan, answer, at: self.now, in_transaction, pins, version });
     }
 
     /// A row of the catalog's answer.
@@ -257,7 +272,8 @@ impl Session {
 
     /// Everything of the answer is there.
     fn catalog_answered(&mut self, out: &mut Outbox) {
-        let Some(Asked { plan, answer, at, in_transaction }) = self.lineage.asked.take() else { return };
+        let Some(asked) = self.lineage.asked.take() else { return };
+        let Asked { plan, answer, at, in_transaction, pins, version } = asked;
         let lineage = &mut self.lineage;
         let Some(answer) = answer else {
             lineage.catalog = None;
@@ -267,138 +283,31 @@ impl Session {
             }
             return;
         };
-        let catalog = Rc::new(answer.add_up(&plan, at));
+        let pins = answer.pin(&plan, pins, |rule, was, now| note_renamed(&mut out.notes, rule, was, now));
+        let catalog = Rc::new(answer.add_up(&plan, &pins, at));
         (lineage.changed, lineage.provisional) = (false, in_transaction);
         lineage.no_look_before = self.now.plus_ms(PAUSE_MS);
+        let source = &self.shared.catalogs;
         if !in_transaction {
-            self.shared.catalogs.put(&catalog);
-            lineage.version = self.shared.catalogs.version();
+            source.pin(&plan, pins);
+        }
+        // Where something was changed since, others read for themselves.
+        if !in_transaction && version == source.version() {
+            source.put(&catalog);
+            lineage.version = source.version();
         }
         lineage.learn(&plan, catalog);
     }
 }
 
-impl Lineage {
-    /// What makes the answer to a command with these facts doubtful.
-    pub(crate) fn doubt(&self, plan: Option<&Arc<MaskPlan>>, facts: &Facts) -> Doubt {
-        let Some(plan) = plan.filter(|plan| !plan.columns.is_empty()) else { return Doubt::default() };
-        let changes = self.changed || changes_catalog(facts);
-        let expressions = self.kept_elsewhere
-            || (self.cursors_expose && has_kind(facts, Kind::Fetch))
-            || self.exposes(plan, facts, changes);
-        Doubt { expressions, catalog: changes }
-    }
-
-    fn exposes(&self, plan: &Arc<MaskPlan>, facts: &Facts, changed: bool) -> bool {
-        match self.known(plan) {
-            Some(catalog) if !changed => catalog.exposes(facts),
-            _ => !is_harmless(facts),
+/// A protected column has another name now, which no rule has: it stays protected, and somebody should look.
+fn note_renamed(notes: &mut weir_wire::Notes, rule: &ColumnMask, was: &str, now: &str) {
+    notes.note(weir_wire::NoteKind::Alarm, |note| {
+        note.extend_from_slice(b"{\"alarm\":\"renamed\",\"rule\":");
+        for (key, value) in [("", &*rule.rule), (",\"was\":", was), (",\"is\":", now)] {
+            note.extend_from_slice(key.as_bytes());
+            weir_mask::write_string(value, note);
         }
-    }
-
-    /// Remembers what a command with these facts, sent now, may do to what is known.
-    pub(crate) fn note_effects(
-        &mut self,
-        plan: Option<&Arc<MaskPlan>>,
-        facts: &Facts,
-        source: &dyn CatalogSource,
-    ) {
-        let changes = changes_catalog(facts);
-        if changes {
-            // Others may read it before this is committed: they are told again then.
-            self.uncommitted = true;
-            source.forget();
-        }
-        let Some(plan) = plan.filter(|plan| !plan.columns.is_empty()) else { return };
-        let exposes = self.exposes(plan, facts, self.changed);
-        self.cursors_expose |= exposes && facts.statements.iter().any(opens_cursors);
-        self.kept_elsewhere |= exposes && facts.statements.iter().any(keeps_values);
-        if facts.statements.iter().any(is_copying) {
-            let catalog = self.catalog.clone();
-            for statement in &*facts.statements {
-                self.note_copy(statement, exposes, catalog.as_ref());
-            }
-        }
-        self.changed |= changes;
-    }
-
-    /// No transaction is open: what was changed is there for all to see.
-    pub(crate) fn committed(&mut self, source: &dyn CatalogSource) {
-        if std::mem::take(&mut self.uncommitted) {
-            source.forget();
-        }
-    }
-
-    /// Whether a statement makes or fills relations from protected columns.
-    fn note_copy(&mut self, statement: &StatementFacts, exposes: bool, catalog: Option<&Rc<Catalog>>) {
-        let has = |kind: Kind| statement.kind == kind || statement.nested.contains(&kind);
-        if exposes && has(Kind::Create) && has(Kind::Select) {
-            // Nothing was known: nothing will be.
-            let known = catalog.cloned().unwrap_or_default();
-            self.before_copies.get_or_insert(known);
-        }
-        let of = |access: Access| statement.relations.iter().filter(move |it| it.access == access);
-        // What is written to is read as well where RETURNING shows it.
-        let reads = || {
-            of(Access::Read).any(|relation| {
-                of(Access::Write).all(|target| target.name.name != relation.name.name)
-                    && catalog.is_none_or(|catalog| catalog.may_protect(&relation.name.name))
-            })
-        };
-        let names =
-            |catalog: &Rc<Catalog>| catalog.names_protected(statement, |place| place != Place::Assigned);
-        let assigns = (has(Kind::Update) || has(Kind::Merge))
-            && reads()
-            && (statement.star || catalog.is_none_or(names));
-        if !(assigns || (exposes && has(Kind::Insert) && has(Kind::Select))) {
-            return;
-        }
-        for relation in of(Access::Write) {
-            if !self.copies.iter().any(|copy| **copy == *relation.name.name) {
-                self.copies.push(relation.name.name.as_str().into());
-            }
-        }
-    }
-}
-
-/// Whether rows of one relation may come to stand in another.
-fn is_copying(statement: &StatementFacts) -> bool {
-    let copies = |kind: &Kind| matches!(kind, Kind::Create | Kind::Insert | Kind::Merge | Kind::Update);
-    copies(&statement.kind) || statement.nested.iter().any(copies)
-}
-
-fn has_kind(facts: &Facts, kind: Kind) -> bool {
-    facts.statements.iter().any(|statement| statement.kind == kind || statement.nested.contains(&kind))
-}
-
-/// Whether it may change what the catalog says of any relation, view or function.
-fn changes_catalog(facts: &Facts) -> bool {
-    facts.opaque.is_some()
-        || [Kind::Alter, Kind::Call, Kind::Create, Kind::Do, Kind::Drop]
-            .into_iter()
-            .any(|kind| has_kind(facts, kind))
-}
-
-/// Whether its expressions come out of no relation and no code, whatever the catalog says.
-fn is_harmless(facts: &Facts) -> bool {
-    let is_harmless = |statement: &StatementFacts| {
-        statement.relations.is_empty()
-            && statement.functions.is_empty()
-            && !matches!(statement.kind, Kind::Call | Kind::Do | Kind::Execute | Kind::Fetch)
-    };
-    facts.opaque.is_none() && facts.statements.iter().all(is_harmless)
-}
-
-fn opens_cursors(statement: &StatementFacts) -> bool {
-    matches!(statement.kind, Kind::Call | Kind::Declare | Kind::Do)
-        || statement.nested.contains(&Kind::Declare)
-        || !statement.functions.is_empty()
-}
-
-/// Whether values that it computes may stay where no relation is: in a setting, a large object.
-fn keeps_values(statement: &StatementFacts) -> bool {
-    const KEEPERS: [&str; 5] =
-        ["lo_from_bytea", "lo_put", "lowrite", "pg_logical_emit_message", "set_config"];
-    matches!(statement.kind, Kind::Call | Kind::Do)
-        || statement.functions.iter().any(|function| KEEPERS.contains(&function.name.as_str()))
+        note.push(b'}');
+    });
 }

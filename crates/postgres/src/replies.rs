@@ -296,6 +296,9 @@ impl Session {
             // Portals do not outlive their transaction.
             self.portals.all_closed(true, |gone| self.bounds.retire(&mut self.pool, gone));
         }
+        if self.queue.is_empty() && *status == b'I' {
+            self.lineage.fell_silent();
+        }
         if self.queue.is_empty() && self.asking.is_none() {
             self.go_idle();
         }

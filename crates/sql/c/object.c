@@ -8,11 +8,21 @@
 
 #include "nodes/value.h"
 
+/* As catalog/pg_class.h has it, which libpg_query leaves out. */
+#define RELPERSISTENCE_TEMP 't'
+
+/* What is made as temporary is made in the schema that the server calls pg_temp, whatever that is in the session. */
 void
 note_define(Walk *w, RangeVar *relation)
 {
-	if (relation)
-		note_relation(w, WEIR_DEFINE, relation->schemaname, relation->relname);
+	const char *schema;
+
+	if (relation == NULL)
+		return;
+	schema = relation->schemaname;
+	if (schema == NULL && relation->relpersistence == RELPERSISTENCE_TEMP)
+		schema = "pg_temp";
+	note_relation(w, WEIR_DEFINE, schema, relation->relname);
 }
 
 /* Drops the last `skip` parts: a column, or a trigger's own name. */
@@ -92,7 +102,8 @@ walk_constraint(Walk *w, Constraint *constraint)
 {
 	if (constraint->pktable)
 		note_relation(w, WEIR_READ, constraint->pktable->schemaname, constraint->pktable->relname);
-	walk_in(w, WEIR_PREDICATE, constraint->raw_expr);
+	/* A default or generated value is stored, a check is asked. */
+	walk_in(w, constraint->contype == CONSTR_CHECK ? WEIR_PREDICATE : WEIR_STORED, constraint->raw_expr);
 	walk_definitions(w, constraint->exclusions);
 	walk_in(w, WEIR_PREDICATE, constraint->where_clause);
 }
@@ -147,7 +158,7 @@ walk_definition(Walk *w, Node *node)
 			note_define(w, (RangeVar *) node);
 			break;
 		case T_ColumnDef:
-			walk_in(w, WEIR_PREDICATE, ((ColumnDef *) node)->raw_default);
+			walk_in(w, WEIR_STORED, ((ColumnDef *) node)->raw_default);
 			walk_definitions(w, ((ColumnDef *) node)->constraints);
 			break;
 		case T_Constraint:

@@ -155,7 +155,10 @@ walk_carrier(Walk *w, Node *s)
 		case T_CreateTableAsStmt:
 			note_kind(w, WEIR_CREATE);
 			note_define(w, ((CreateTableAsStmt *) s)->into->rel);
+			if (((CreateTableAsStmt *) s)->objtype != OBJECT_MATVIEW)
+				w->place = WEIR_STORED;
 			walk_command(w, ((CreateTableAsStmt *) s)->query);
+			w->place = WEIR_OUTPUT;
 			return true;
 		case T_DeclareCursorStmt:
 			note_handle(w, WEIR_DECLARE, ((DeclareCursorStmt *) s)->portalname);

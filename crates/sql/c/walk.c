@@ -43,7 +43,10 @@ with_name(const Names *outer, const char *name)
 	return names;
 }
 
-/* What the FROM list calls its entries, so that a whole-row reference can be told from a column. */
+/*
+ * What the FROM list calls its entries, so that a whole-row reference can be told from a column. A function's entry is
+ * what the function returns, which its name tells of.
+ */
 static const Names *
 with_ranges(const Names *names, Node *from)
 {
@@ -72,9 +75,6 @@ with_ranges(const Names *names, Node *from)
 		case T_RangeSubselect:
 			alias = ((RangeSubselect *) from)->alias;
 			break;
-		case T_RangeFunction:
-			alias = ((RangeFunction *) from)->alias;
-			break;
 		case T_RangeTableSample:
 			return with_ranges(names, ((RangeTableSample *) from)->relation);
 		default:
@@ -83,10 +83,12 @@ with_ranges(const Names *names, Node *from)
 	return alias ? with_name(names, alias->aliasname) : names;
 }
 
+/* `place`: what becomes of the rows of its queries. */
 static void
-walk_with(Walk *w, WithClause *with)
+walk_with(Walk *w, WithClause *with, enum weir_place place)
 {
 	ListCell   *cell;
+	enum weir_place saved = w->place;
 
 	if (with == NULL)
 		return;
@@ -99,11 +101,13 @@ walk_with(Walk *w, WithClause *with)
 		const Names *ranges = w->ranges;
 
 		w->ranges = NULL;
+		w->place = place;
 		if (IsA(cte->ctequery, SelectStmt))
 			walk_select(w, (SelectStmt *) cte->ctequery);
 		else
 			walk_command(w, cte->ctequery);
 		w->ranges = ranges;
+		w->place = saved;
 		if (!with->recursive)
 			w->ctes = with_name(w->ctes, cte->ctename);
 	}
@@ -135,15 +139,17 @@ walk_select(Walk *w, SelectStmt *select)
 {
 	const Names *ctes = w->ctes;
 	const Names *ranges = w->ranges;
-	enum weir_place output = w->place == WEIR_PREDICATE ? WEIR_PREDICATE : WEIR_OUTPUT;
+	enum weir_place output = w->place == WEIR_PREDICATE || w->place == WEIR_STORED ? w->place : WEIR_OUTPUT;
 
 	check_stack_depth();
 	w->outermost = false;
-	walk_with(w, select->withClause);
+	if (select->intoClause)
+		output = WEIR_STORED;
+	walk_with(w, select->withClause, output);
 	if (select->op != SETOP_NONE)
 	{
-		walk_select(w, select->larg);
-		walk_select(w, select->rarg);
+		walk_in(w, output, select->larg);
+		walk_in(w, output, select->rarg);
 	}
 	w->ranges = with_ranges(w->ranges, (Node *) select->fromClause);
 	walk_in(w, output, select->fromClause);
@@ -152,7 +158,7 @@ walk_select(Walk *w, SelectStmt *select)
 	if (select->intoClause)
 	{
 		note_kind(w, WEIR_CREATE);
-		note_relation(w, WEIR_DEFINE, select->intoClause->rel->schemaname, select->intoClause->rel->relname);
+		note_define(w, select->intoClause->rel);
 	}
 	walk_in(w, WEIR_PREDICATE, select->whereClause);
 	walk_in(w, WEIR_PREDICATE, select->distinctClause);
@@ -180,7 +186,7 @@ walk_assignments(Walk *w, List *targets)
 		if (target->name)
 			note_column(w, WEIR_ASSIGNED, NULL, target->name);
 		walk_in(w, WEIR_PREDICATE, target->indirection);
-		walk_in(w, WEIR_PREDICATE, target->val);
+		walk_in(w, WEIR_STORED, target->val);
 	}
 }
 
@@ -206,7 +212,7 @@ walk_insert(Walk *w, InsertStmt *insert)
 	{
 		if (source->valuesLists == NIL)
 			note_kind(w, WEIR_SELECT);
-		walk_in(w, WEIR_OUTPUT, source);
+		walk_in(w, WEIR_STORED, source);
 	}
 	w->ranges = with_ranges(w->ranges, (Node *) insert->relation);
 	if (insert->onConflictClause)
@@ -236,7 +242,7 @@ walk_update(Walk *w, UpdateStmt *update)
 	note_relation(w, WEIR_WRITE, update->relation->schemaname, update->relation->relname);
 	w->ranges = with_ranges(w->ranges, (Node *) update->relation);
 	w->ranges = with_ranges(w->ranges, (Node *) update->fromClause);
-	walk_in(w, WEIR_OUTPUT, update->fromClause);
+	walk_in(w, WEIR_STORED, update->fromClause);
 	walk_assignments(w, update->targetList);
 	walk_in(w, WEIR_PREDICATE, update->whereClause);
 	walk_returning(w, update->returningClause, update->relation);
@@ -271,7 +277,7 @@ walk_merge_action(Walk *w, MergeStmt *merge, MergeWhenClause *when)
 	}
 	walk_in(w, WEIR_PREDICATE, when->condition);
 	walk_assignments(w, when->targetList);
-	walk_in(w, WEIR_PREDICATE, when->values);
+	walk_in(w, WEIR_STORED, when->values);
 }
 
 static void
@@ -282,7 +288,7 @@ walk_merge(Walk *w, MergeStmt *merge)
 	note_relation(w, WEIR_WRITE, merge->relation->schemaname, merge->relation->relname);
 	w->ranges = with_ranges(w->ranges, (Node *) merge->relation);
 	w->ranges = with_ranges(w->ranges, merge->sourceRelation);
-	walk_in(w, WEIR_OUTPUT, merge->sourceRelation);
+	walk_in(w, WEIR_STORED, merge->sourceRelation);
 	walk_in(w, WEIR_PREDICATE, merge->joinCondition);
 	foreach(cell, merge->mergeWhenClauses)
 		walk_merge_action(w, merge, lfirst_node(MergeWhenClause, cell));
@@ -310,25 +316,25 @@ walk_command(Walk *w, Node *statement)
 		case T_InsertStmt:
 			note_kind(w, WEIR_INSERT);
 			w->outermost = false;
-			walk_with(w, ((InsertStmt *) statement)->withClause);
+			walk_with(w, ((InsertStmt *) statement)->withClause, WEIR_STORED);
 			walk_insert(w, (InsertStmt *) statement);
 			break;
 		case T_UpdateStmt:
 			note_kind(w, WEIR_UPDATE);
 			w->outermost = false;
-			walk_with(w, ((UpdateStmt *) statement)->withClause);
+			walk_with(w, ((UpdateStmt *) statement)->withClause, WEIR_STORED);
 			walk_update(w, (UpdateStmt *) statement);
 			break;
 		case T_DeleteStmt:
 			note_kind(w, WEIR_DELETE);
 			w->outermost = false;
-			walk_with(w, ((DeleteStmt *) statement)->withClause);
+			walk_with(w, ((DeleteStmt *) statement)->withClause, WEIR_OUTPUT);
 			walk_delete(w, (DeleteStmt *) statement);
 			break;
 		case T_MergeStmt:
 			note_kind(w, WEIR_MERGE);
 			w->outermost = false;
-			walk_with(w, ((MergeStmt *) statement)->withClause);
+			walk_with(w, ((MergeStmt *) statement)->withClause, WEIR_STORED);
 			walk_merge(w, (MergeStmt *) statement);
 			break;
 		default:
@@ -339,14 +345,23 @@ walk_command(Walk *w, Node *statement)
 	w->ranges = ranges;
 }
 
-/* Every column of a row: in an output list a star, anywhere else a column called so. */
+/* All columns of something, where rows go. What is stored of them is told apart from what is shown. */
 static void
-note_whole_row(Walk *w, const char *qualifier)
+note_any_column(Walk *w)
 {
-	if (w->place == WEIR_OUTPUT)
-		note_byte(w, WEIR_STAR, -1);
+	note_byte(w, WEIR_STAR, -1);
+	if (w->place == WEIR_STORED)
+		note_column(w, WEIR_STORED, NULL, "*");
+}
+
+/* Every column of a row: where it is compared, a column called so. */
+static void
+note_star(Walk *w)
+{
+	if (w->place == WEIR_OUTPUT || w->place == WEIR_STORED)
+		note_any_column(w);
 	else
-		note_column(w, w->place, qualifier, "*");
+		note_column(w, w->place, NULL, "*");
 }
 
 static void
@@ -359,7 +374,7 @@ walk_column(Walk *w, ColumnRef *column)
 		note_column(w, w->place, qualifier, name);
 	/* `p` may be the whole row of p as well as a column: whichever shows more counts. */
 	if (name == NULL || is_in_scope(w->ranges, name))
-		note_whole_row(w, name ? name : qualifier);
+		note_star(w);
 }
 
 static void
@@ -370,7 +385,7 @@ walk_relation(Walk *w, RangeVar *relation)
 	note_relation(w, WEIR_READ, relation->schemaname, relation->relname);
 	/* `patients AS p (a, b)` renames columns, so that any name may be any column. */
 	if (relation->alias && relation->alias->colnames)
-		note_byte(w, WEIR_STAR, -1);
+		note_any_column(w);
 }
 
 /* `ssn(p)` is `p.ssn` to the server where p is a row. */
@@ -399,7 +414,8 @@ walk_call(Walk *w, FuncCall *call)
 		note_text(w, WEIR_SETTING, strVal(&((A_Const *) first)->val));
 	}
 	(void) walk_expression((Node *) call->args, w);
-	walk_in(w, WEIR_PREDICATE, call->agg_order);
+	/* Within a group, what is ordered by is what the aggregate is made of. */
+	walk_in(w, call->agg_within_group ? w->place : WEIR_PREDICATE, call->agg_order);
 	walk_in(w, WEIR_PREDICATE, call->agg_filter);
 	walk_in(w, WEIR_PREDICATE, call->over);
 }
@@ -423,7 +439,7 @@ walk_indirection(Walk *w, A_Indirection *indirection)
 		if (IsA(step, String))
 			note_column(w, w->place, qualifier, strVal(step));
 		else if (IsA(step, A_Star))
-			note_whole_row(w, qualifier);
+			note_star(w);
 		else
 			walk_in(w, WEIR_PREDICATE, step);
 	}
@@ -441,7 +457,7 @@ walk_join(Walk *w, JoinExpr *join)
 	if (join->isNatural)
 		note_column(w, WEIR_PREDICATE, NULL, "*");
 	if (join->alias && join->alias->colnames)
-		note_byte(w, WEIR_STAR, -1);
+		note_any_column(w);
 	foreach(cell, join->usingClause)
 		note_column(w, WEIR_PREDICATE, NULL, strVal(lfirst(cell)));
 }

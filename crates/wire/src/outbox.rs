@@ -50,6 +50,8 @@ pub enum NoteKind {
     MaskLedger,
     /// Client data on its way upstream inside an allowed command (COPY, a request body), scrubbed.
     Upload,
+    /// Something that people should look at, as JSON: a protected column that was renamed.
+    Alarm,
     /// How a command ended (command tag, row count, SQLSTATE, HTTP status), as JSON.
     Outcome,
 }

@@ -94,6 +94,17 @@ impl Desk {
                     let body = Body::MaskLedger(weir_segment::MaskLedger { json: bytes.into() });
                     self.put(worker, ordinal, Lane::default(), Direction::ToClient, (0, 0), body, now)?;
                 }
+                NoteKind::Alarm => {
+                    worker.metrics.alarms.add(1);
+                    let told = String::from_utf8_lossy(bytes);
+                    tracing::warn!(session = %self.live().id.get(), "alarm: {told}");
+                    if self.is_recorded() {
+                        self.settle(worker, now)?;
+                        let ordinal = self.current();
+                        let body = Body::MaskLedger(weir_segment::MaskLedger { json: bytes.into() });
+                        self.put(worker, ordinal, Lane::default(), Direction::ToClient, (0, 0), body, now)?;
+                    }
+                }
                 NoteKind::Outcome => {
                     let ordinal = self.running.pop_front().unwrap_or(self.ordinal());
                     if self.is_recorded() {

@@ -53,6 +53,14 @@ impl CatalogSource for CatalogsOf {
     fn forget(&self) {
         self.0.catalogs.borrow().forget();
     }
+
+    fn pins(&self, plan: &MaskPlan) -> Vec<weir_postgres::Pin> {
+        self.0.catalogs.borrow().pins(plan)
+    }
+
+    fn pin(&self, plan: &MaskPlan, pins: Vec<weir_postgres::Pin>) {
+        self.0.catalogs.borrow().pin(plan, pins);
+    }
 }
 
 /// `None`: admin has sent no state yet, or the listener's connection is not in it.

@@ -198,6 +198,15 @@ impl Appliance {
         self.client("psql", database, role, token).args(["-XAtq", "-c", sql]).output().unwrap()
     }
 
+    /// Changes the sample's database as its superuser, past Weir.
+    pub(crate) fn alter(&self, sql: &str) {
+        let superuser = self.var("WEIR_PG_SUPERUSER");
+        let output =
+            Command::new("psql").arg(superuser).args(["-Xq", "-v", "ON_ERROR_STOP=1", "-c", sql]).output();
+        let output = output.unwrap();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+    }
+
     /// What the sample server itself answers, past Weir.
     pub(crate) fn direct(&self, sql: &str) -> String {
         let output = Command::new("psql")

@@ -190,6 +190,20 @@ impl Raw {
         Some((kind, body))
     }
 
+    /// `None`: nothing came in that time. What follows the first byte is waited for.
+    pub(crate) fn next_within(&mut self, patience: std::time::Duration) -> Option<Message> {
+        self.0.sock.set_read_timeout(Some(patience)).unwrap();
+        let mut kind = [0];
+        let came = self.0.read_exact(&mut kind);
+        self.0.sock.set_read_timeout(Some(PATIENCE)).unwrap();
+        came.ok()?;
+        let mut length = [0; 4];
+        self.fill(&mut length)?;
+        let mut body = vec![0; u32::from_be_bytes(length) as usize - 4];
+        self.fill(&mut body)?;
+        Some((kind[0], body))
+    }
+
     fn fill(&mut self, buffer: &mut [u8]) -> Option<()> {
         match self.0.read_exact(buffer) {
             Ok(()) => Some(()),

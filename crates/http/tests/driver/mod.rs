@@ -232,6 +232,7 @@ impl Driver {
         for (kind, note) in self.out.notes.iter() {
             let text = String::from_utf8_lossy(note).into_owned();
             match kind {
+                NoteKind::Alarm => panic!("an alarm over HTTP: {text}"),
                 NoteKind::MaskLedger => self.seen.ledgers.push(text),
                 NoteKind::Upload => self.seen.uploads.extend_from_slice(note),
                 NoteKind::Outcome => self.seen.outcomes.push(text),

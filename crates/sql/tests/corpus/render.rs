@@ -38,6 +38,7 @@ fn statement(facts: &StatementFacts) -> String {
             Place::Assigned => "set",
             Place::Output => "out",
             Place::Predicate => "by",
+            Place::Stored => "into",
         };
         let qualified = Name { schema: column.qualifier.clone(), name: column.name.clone() };
         words.push(format!("{place}:{}", name(&qualified)));
