@@ -22,6 +22,12 @@ fn text(claims: &Claims, name: &str) -> Option<String> {
     claim(claims, name)?.as_str().map(str::to_owned).filter(|text| !text.is_empty())
 }
 
+/// The one value of a claim as text, numbers included: some issuers count their runs.
+fn one(claims: &Claims, name: &str) -> Option<String> {
+    let [only] = claim(claims, name).map(texts)?.try_into().ok()?;
+    Some(only).filter(|text: &String| !text.is_empty())
+}
+
 /// Every value of a claim as text: one string, number or boolean, or a list of them.
 fn texts(value: &Value) -> Vec<String> {
     match value {
@@ -101,7 +107,7 @@ pub(crate) fn identity(claims: &Claims, issuer: &Issuer) -> Result<Identity, Ref
         groups: claim(claims, &issuer.groups_claim).map(texts).unwrap_or_default(),
         claims: kept.collect(),
         token_id: text(claims, "jti"),
-        run: issuer.run_claim.as_deref().and_then(|name| text(claims, name)),
+        run: issuer.run_claim.as_deref().and_then(|name| one(claims, name)),
         purpose: issuer.purpose_claim.as_deref().and_then(|name| text(claims, name)),
         expires: time(claims, "exp")?.ok_or(Refusal::Malformed("no exp"))?,
     })

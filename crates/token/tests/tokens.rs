@@ -172,6 +172,22 @@ fn every_supported_algorithm_verifies_and_yields_the_identity() {
 }
 
 #[test]
+fn a_run_may_be_a_number_and_is_never_a_list_or_nothing() {
+    let run = |value: Value| {
+        let key = Key::p256();
+        let mut claims = claims();
+        claims["run_id"] = value;
+        let token = key.token(&header("ES256").to_string(), &claims.to_string());
+        let verifier = Verifier::new(&[issuer(&[key.jwk("k1")])]).unwrap();
+        verifier.verify(token.as_bytes(), now()).unwrap().identity.run
+    };
+    assert_eq!(run(json!(4711)).as_deref(), Some("4711"));
+    for none in [json!(""), json!([]), json!(["a", "b"]), json!({"a": 1}), json!(null)] {
+        assert_eq!(run(none), None);
+    }
+}
+
+#[test]
 fn each_bad_claim_is_refused_for_its_own_reason() {
     type Change = fn(&mut Value);
     let without =

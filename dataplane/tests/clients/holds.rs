@@ -112,7 +112,7 @@ fn the_requester_never_approves_its_own_command() {
 fn an_approval_that_comes_after_the_token_expired_serves_the_same_command_with_a_fresh_one() {
     let appliance = Appliance::start();
     let before = visits(&appliance);
-    let token = |ttl| appliance.mint(&["--sub", "slow", "--group", "jobs", "--ttl", ttl, "--claim", "run=1"]);
+    let token = |ttl| appliance.mint(&["--sub", "slow", "--group", "jobs", "--ttl", ttl, "--claim", "run=first"]);
     let psql = |token: &str| {
         let mut psql = appliance.client("psql", appliance.var("WEIR_PG_DATABASE"), "job", token);
         psql.args(["-XAtq", "-c", DELETE]).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -130,7 +130,7 @@ fn an_approval_that_comes_after_the_token_expired_serves_the_same_command_with_a
     assert!(text(&done.stderr).contains("fresh one"), "{}", text(&done.stderr));
     assert_eq!(visits(&appliance), before, "nobody vouches for it any more");
     // Another run of the same identity is another matter.
-    let other = appliance.mint(&["--sub", "slow", "--group", "jobs", "--ttl", "5m", "--claim", "run=2"]);
+    let other = appliance.mint(&["--sub", "slow", "--group", "jobs", "--ttl", "5m", "--claim", "run=second"]);
     let mut asked = psql(&other).spawn().unwrap();
     Appliance::until("the other run's command to be held", || pending(&appliance).pop());
     asked.kill().unwrap();
