@@ -12,6 +12,7 @@ mod bad_input;
 mod broken_protocol;
 mod contents;
 mod drivers;
+mod evasions;
 mod flood;
 mod full_disk;
 mod holds;
