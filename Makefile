@@ -17,7 +17,7 @@ BUILD_PACKAGES := build-essential clang libclang-dev libhyperscan-dev pkg-config
 RUN_PACKAGES := curl openssl postgresql-15 postgresql-client-15
 TEST_PACKAGES := default-jdk-headless libpostgresql-jdbc-java nodejs python3-venv systemd
 
-.PHONY: help build demo test bench torture check conformance package clean system-packages test-packages load-packages drivers
+.PHONY: help build demo test bench torture fuzz check conformance package clean system-packages test-packages load-packages drivers
 
 help: ## List these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -31,8 +31,12 @@ demo: build ## Start the whole appliance on loopback and tour it with stock clie
 test: build test-packages drivers ## Every test: unit, simulation, stock clients against real servers
 	PATH="$(VENV)/bin:$$PATH" WEIR_NODE_MODULES=$(NODE)/node_modules $(CARGO) test --release --workspace --no-fail-fast
 
-torture: ## The same tests at full counts
+torture: ## The same tests at full counts, then ten million executions of every fuzz target
 	$(MAKE) test WEIR_SCALE=100
+	$(MAKE) fuzz RUNS=10000000
+
+fuzz: system-packages ## Coverage-guided fuzzing of every target, RUNS executions each (100000)
+	crates/postgres/fuzz/run.sh $(or $(RUNS),100000)
 
 bench: build load-packages ## Criterion, then the load tests beside the peers
 	$(CARGO) bench -p weir-benches
@@ -43,8 +47,9 @@ check: system-packages $(TOOLS)/bin/cargo-deny ## Formatting, lints, dependency 
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	$(TOOLS)/bin/cargo-deny --offline check bans licenses sources
 
-conformance: build ## PostgreSQL's own regression suite and libpq_pipeline, direct and through Weir
+conformance: build ## PostgreSQL's own regression suite, libpq_pipeline and psycopg2's suite, direct and through Weir
 	dataplane/tests/conformance/postgres.sh
+	dataplane/tests/conformance/psycopg.sh
 
 package: ## The Debian package (not built yet: says so and fails)
 	@echo "make package: the .deb is not built yet; see CHANGELOG.md" >&2; exit 1

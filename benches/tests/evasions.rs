@@ -168,7 +168,8 @@ impl Talk {
                 let upstream = UpstreamLogin {
                     user: "u".into(),
                     database: "d".into(),
-                    secret: Rc::new(UpstreamSecret::None),
+                    secret: Arc::new(UpstreamSecret::None),
+                    binding_required: false,
                     random: [1; 18],
                     channel_binding: None,
                     encrypted: true,

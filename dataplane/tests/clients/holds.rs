@@ -112,7 +112,8 @@ fn the_requester_never_approves_its_own_command() {
 fn an_approval_that_comes_after_the_token_expired_serves_the_same_command_with_a_fresh_one() {
     let appliance = Appliance::start();
     let before = visits(&appliance);
-    let token = |ttl| appliance.mint(&["--sub", "slow", "--group", "jobs", "--ttl", ttl, "--claim", "run=first"]);
+    let token =
+        |ttl| appliance.mint(&["--sub", "slow", "--group", "jobs", "--ttl", ttl, "--claim", "run=first"]);
     let psql = |token: &str| {
         let mut psql = appliance.client("psql", appliance.var("WEIR_PG_DATABASE"), "job", token);
         psql.args(["-XAtq", "-c", DELETE]).stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -16,6 +16,7 @@ mod cancels;
 mod channel_binding;
 mod contents;
 mod drivers;
+mod evasions;
 mod flood;
 mod full_disk;
 mod holds;

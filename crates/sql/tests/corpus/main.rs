@@ -6,11 +6,13 @@
 #![expect(clippy::expect_used, reason = "a broken table fails the test that reads it")]
 
 mod evasions;
+mod fuzzing;
 mod render;
 mod shapes;
 mod spelling;
 mod stacks;
 mod statements;
+mod target;
 
 /// The texts of a table, each with the indented lines below it.
 fn table(name: &str) -> Vec<(String, Vec<String>)> {
