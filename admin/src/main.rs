@@ -17,6 +17,7 @@ mod init;
 mod jwks;
 mod keys;
 mod mint;
+mod progress;
 mod serve;
 mod service;
 mod sessions;
@@ -25,6 +26,7 @@ mod table;
 mod tls;
 mod users;
 mod vault;
+mod when;
 
 use std::process::ExitCode;
 
