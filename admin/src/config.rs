@@ -5,6 +5,9 @@
 //! socket = "/run/weir/control.sock"
 //! users = ["weir-dataplane"]            # whose processes may connect, besides admin's own user
 //!
+//! [recorder]
+//! socket = "/run/weir-recorder/ring"    # admin's own actions are recorded too: allowed_uids must name its user
+//!
 //! [admin]
 //! listen = "127.0.0.1:8444"             # loopback only
 //! database = "/var/lib/weir/admin.db"
@@ -46,8 +49,9 @@ pub(crate) struct Config {
     _listener: Option<toml::Value>,
     #[serde(default, rename = "policy")]
     _policy: Option<toml::Value>,
-    #[serde(default, rename = "recorder")]
-    _recorder: Option<toml::Value>,
+    /// None: what people do through the service is not recorded.
+    #[serde(default)]
+    pub recorder: Option<Recorder>,
     #[serde(default, rename = "limits")]
     _limits: Option<toml::Value>,
 }
@@ -58,6 +62,14 @@ pub(crate) struct Control {
     /// User names or numbers whose processes may connect, besides admin's own.
     #[serde(default)]
     pub users: Vec<String>,
+}
+
+/// What admin needs of the recorder's table; the rest is the recorder's to check.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Recorder {
+    pub socket: PathBuf,
+    #[serde(default)]
+    pub node: String,
 }
 
 #[derive(Clone, Debug, Deserialize)]

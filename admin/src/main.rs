@@ -8,6 +8,7 @@ mod output;
 
 mod access;
 mod apply;
+mod chain;
 mod cli;
 mod clock;
 mod commands;

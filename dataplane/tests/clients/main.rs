@@ -7,6 +7,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod admin_record;
 mod appliance;
 mod bad_input;
 mod broken_protocol;
