@@ -5,16 +5,19 @@
 #![forbid(unsafe_code)]
 
 mod compile;
+mod diff;
 mod explain;
 pub mod keys;
 mod lower;
 mod lower_mask;
 mod patterns;
+mod recorded;
 mod report;
 mod sample;
 mod source;
 
 pub use compile::{Compiled, compile, lower, read_sources};
+pub use diff::{Change, Difference, MaskChange, difference};
 pub use explain::{Explanation, RuleLine, What, Who, explain};
 pub use patterns::engine;
 pub use report::{PatternCost, Report, Shadowed, report};

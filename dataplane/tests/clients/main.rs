@@ -9,6 +9,7 @@
 
 mod admin_record;
 mod appliance;
+mod auditors_page;
 mod bad_input;
 mod broken_protocol;
 mod bypasses;
@@ -31,3 +32,4 @@ mod replays;
 mod stalling;
 mod survival;
 mod upstream_logins;
+mod what_if;
