@@ -160,11 +160,17 @@ show 'weir-admin sessions verify'
 sound=$?
 came_back "$work/verify"
 check 'every segment is complete, in order, unaltered' test "$sound" = 0
+env -u WEIR_AUDITOR_KEY "$admin" sessions verify --key "$WEIR_VERIFY_KEY" >"$work/publicly" 2>&1
+publicly=$?
+check 'who may not read it can check that too' test "$publicly" = 0
+env -u WEIR_AUDITOR_KEY "$admin" sessions replay "$session" >"$work/unread" 2>&1
+unread=$?
+check 'and nobody reads it without the auditor'"'"'s key' test "$unread" = 1
+check 'not in the files either' bash -c "! grep -aqr 'DELETE FROM visits' '$WEIR_SEGMENTS'"
 cp -r "$WEIR_SEGMENTS" "$work/copy"
 victim=$(ls -S "$work"/copy/*.seg | head -n 1)
-# One bit of one byte, where a recorded command stands.
-at=$(grep -aob 'DELETE FROM visits' "$victim" | head -n 1 | cut -d: -f1)
-at=${at:-5000}
+# One bit of one byte, somewhere in what was recorded first.
+at=5000
 byte=$(od -An -tu1 -j "$at" -N 1 "$victim")
 printf "\\x$(printf %02x $((byte ^ 1)))" | dd of="$victim" bs=1 seek="$at" conv=notrunc status=none
 show "weir-admin sessions verify --segments COPY   (one bit flipped at byte $at of $(basename "$victim"))"

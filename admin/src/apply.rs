@@ -55,7 +55,7 @@ fn print(changes: &[Change]) {
 }
 
 async fn prepare(config: &Config) -> Result<Prepared> {
-    let issuers: Vec<String> = config.issuers.iter().map(|issuer| issuer.issuer.clone()).collect();
+    let issuers = config.issuer_names();
     let mut written = access::read(&config.admin.access, &issuers)?;
     let keys = Keys::load(&config.admin.keys)?;
     let store = Store::open(&config.admin.database).await?;

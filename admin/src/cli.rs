@@ -47,9 +47,13 @@ pub(crate) enum Command {
     /// Whether everything that should answer does
     #[command(after_help = "Example:\n  weir-admin status")]
     Status(ServiceTableArg),
-    /// Public halves of the keys that admin made
-    #[command(after_help = "Example:\n  weir-admin keys --config /etc/weir/weir.toml")]
-    Keys(TableArg),
+    /// Public halves of the keys that admin made; `keys auditor` makes an auditor's
+    #[command(
+        args_conflicts_with_subcommands = true,
+        after_help = "Examples:\n  weir-admin keys --config /etc/weir/weir.toml\n  \
+                      weir-admin keys auditor --out auditor.key"
+    )]
+    Keys(KeysArg),
     /// Evidence for auditors, made from segments alone: the same segments give the same bytes
     #[command(subcommand)]
     Report(Report),
@@ -75,6 +79,29 @@ pub(crate) struct TableArg {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Args)]
+pub(crate) struct KeysArg {
+    #[command(subcommand)]
+    pub command: Option<KeysCommand>,
+    #[command(flatten)]
+    pub table: TableArg,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum KeysCommand {
+    /// Make an auditor's key (mode 0600) and its public half beside it, which recorders encrypt to
+    #[command(
+        after_help = "The public half is for `recipients` in [recorder]. The private half opens what was recorded: keep it \
+                      where auditors work, not on the node.\n\n\
+                      Example:\n  weir-admin keys auditor --out /media/vault/auditor.key"
+    )]
+    Auditor {
+        /// The private half; the public half gets `.pub` appended
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
 }
 
 /// How to reach the admin service, and as whom.
@@ -140,6 +167,27 @@ pub(crate) struct SegmentsArg {
     /// Directory of sealed and open segments
     #[arg(long, env = "WEIR_SEGMENTS", value_name = "DIR", default_value = "/var/lib/weir/segments")]
     pub segments: PathBuf,
+    /// An auditor's private key, to read what was encrypted to it. May be given several times; in the variable, with
+    /// colons between
+    #[arg(long = "auditor-key", env = "WEIR_AUDITOR_KEY", value_name = "FILE", value_delimiter = ':')]
+    pub auditor_keys: Vec<PathBuf>,
+}
+
+impl Recorded {
+    /// What a verb reads; `check-proof` reads none.
+    pub(crate) const fn segments(&self) -> Option<&SegmentsArg> {
+        match self {
+            Self::List { segments, .. }
+            | Self::Show { segments, .. }
+            | Self::Search { segments, .. }
+            | Self::Verify { segments, .. } => Some(segments),
+            Self::Export(arg) => Some(&arg.segments),
+            Self::Prove(arg) => Some(&arg.segments),
+            Self::Reconcile(arg) => Some(&arg.segments),
+            Self::Replay(arg) => Some(&arg.segments),
+            Self::CheckProof { .. } => None,
+        }
+    }
 }
 
 #[derive(Subcommand)]

@@ -1,6 +1,7 @@
 //! Runs one command of the command line; prints tables or JSON.
 
 use std::io::IsTerminal as _;
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
@@ -10,10 +11,11 @@ use weir_control::{Revocation, SessionSummary};
 
 use crate::access::Access;
 use crate::cli::{
-    Answer, Approvals, Command, Connections, Dev, Identities, ServiceTableArg, Sessions, TableArg,
+    Answer, Approvals, Command, Connections, Dev, Identities, KeysArg, KeysCommand, ServiceTableArg,
+    Sessions, TableArg,
 };
 use crate::config::Config;
-use crate::keys::Keys;
+use crate::keys::{self, Keys};
 use crate::serve::{self, Kill, Revoke, Status};
 use crate::service::Service;
 use crate::state::StoredHold;
@@ -43,7 +45,8 @@ async fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Identities(command) => identities(command).await?,
         Command::Connections(command) => connections(command).await?,
         Command::Status(arg) => status(&arg).await?,
-        Command::Keys(arg) => keys(&arg)?,
+        Command::Keys(KeysArg { command: Some(KeysCommand::Auditor { out }), .. }) => auditor_key(&out)?,
+        Command::Keys(arg) => keys(&arg.table)?,
         Command::Reconcile(arg) => return sessions::reconcile(&arg),
         Command::Report(report) => return sessions::report(&report),
         Command::Dev(Dev::Issuer { dir, listen }) => {
@@ -298,6 +301,13 @@ async fn status(arg: &ServiceTableArg) -> Result<()> {
     if status.dataplanes.is_empty() {
         say!("data plane      NONE LINKED");
     }
+    Ok(())
+}
+
+fn auditor_key(out: &Path) -> Result<()> {
+    let public = keys::make_auditor(out)?;
+    say!("made {} and {}", out.display(), public.display());
+    crate::output::text(&std::fs::read_to_string(&public)?);
     Ok(())
 }
 

@@ -45,8 +45,9 @@ pub(crate) struct Config {
     pub issuers: Vec<Issuer>,
     #[serde(default, rename = "node")]
     _node: Option<toml::Value>,
+    /// Data planes' own, but for whom their certificates name.
     #[serde(default, rename = "listener")]
-    _listener: Option<toml::Value>,
+    listeners: Vec<Listener>,
     #[serde(default, rename = "policy")]
     _policy: Option<toml::Value>,
     /// None: what people do through the service is not recorded.
@@ -54,6 +55,17 @@ pub(crate) struct Config {
     pub recorder: Option<Recorder>,
     #[serde(default, rename = "limits")]
     _limits: Option<toml::Value>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct Listener {
+    #[serde(default)]
+    spiffe: Vec<TrustDomain>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct TrustDomain {
+    trust_domain: String,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -70,6 +82,8 @@ pub(crate) struct Recorder {
     pub socket: PathBuf,
     #[serde(default)]
     pub node: String,
+    #[serde(default)]
+    recipients: Option<toml::Value>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -123,6 +137,20 @@ impl Config {
         let config: Self = Source::read(path)?.parse()?;
         config.check().map_err(|error| error.context(path.display().to_string()))?;
         Ok(config)
+    }
+
+    /// What identities that a grant can be for have as their issuer: tokens' `iss`, and certificates' trust domains.
+    pub(crate) fn issuer_names(&self) -> Vec<String> {
+        let domains = self.listeners.iter().flat_map(|listener| &listener.spiffe);
+        let domains = domains.map(|domain| format!("spiffe://{}", domain.trust_domain));
+        self.issuers.iter().map(|issuer| issuer.issuer.clone()).chain(domains).collect()
+    }
+
+    /// Files that the recorder reads its recipients from. What else its table says is the recorder's to judge.
+    pub(crate) fn recipient_files(&self) -> impl Iterator<Item = &Path> {
+        let recipients = self.recorder.as_ref().and_then(|recorder| recorder.recipients.as_ref()?.as_array());
+        let texts = recipients.into_iter().flatten().filter_map(toml::Value::as_str);
+        texts.map(Path::new).filter(|path| path.is_absolute())
     }
 
     fn check(&self) -> Result<()> {

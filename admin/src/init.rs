@@ -1,9 +1,12 @@
 //! `init`: the directories, keys and database that weir.toml names, where they are missing. Changes nothing that exists.
+//!
+//! An auditor's key is made where a file of the recorder's recipients is missing, so that a first node records encrypted.
+//! Its private half should not stay here, and `init` says so.
 
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 
 use crate::config::Config;
 use crate::keys;
@@ -16,6 +19,19 @@ pub(crate) async fn run(config: &Config) -> Result<()> {
         make_dir(dir)?;
     }
     let made = keys::make_missing(&config.admin.keys)?;
+    for public in config.recipient_files().filter(|path| !path.exists()) {
+        let Some(private) = public.to_str().and_then(|path| path.strip_suffix(".pub")) else {
+            bail!(
+                "[recorder] recipients: {} is missing, and not named `….pub` so that it could be made",
+                public.display()
+            )
+        };
+        keys::make_auditor(Path::new(private))?;
+        say!(
+            "made {} and {private}: it opens recordings, so keep it where auditors work, not here",
+            public.display()
+        );
+    }
     Store::open(&config.admin.database).await?;
     for path in made {
         say!("made {}", path.display());

@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
 use weir_control::MaskKey;
+use weir_segment::AuditorKey;
 use zeroize::Zeroizing;
 
 use crate::vault::Vault;
@@ -72,6 +73,21 @@ pub(crate) fn make_missing(dir: &Path) -> Result<Vec<PathBuf>> {
         made.push(path);
     }
     Ok(made)
+}
+
+/// Makes an auditor's key: the private half at `path`, never over an existing file, the public half beside it in `path`
+/// with `.pub` appended; the answer is that file.
+pub(crate) fn make_auditor(path: &Path) -> Result<PathBuf> {
+    let key = AuditorKey::generate(&SystemRandom::new())?;
+    let mut public = path.as_os_str().to_owned();
+    public.push(".pub");
+    let public = PathBuf::from(public);
+    write_secret(path, key.to_pem().as_bytes())?;
+    let line = weir_segment::auditor_key_text(key.public());
+    let file = fs::OpenOptions::new().write(true).create_new(true).mode(0o644).open(&public);
+    file.and_then(|mut file| file.write_all(line.as_bytes()).and_then(|()| file.sync_all()))
+        .with_context(|| format!("cannot make {}", public.display()))?;
+    Ok(public)
 }
 
 /// Writes a file that only its owner may read; fails where one exists.

@@ -35,6 +35,12 @@ use clap::Parser as _;
 
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
+    // Keys, credentials and what recordings hold never reach a core file.
+    if let Err(error) = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
+    {
+        eprintln!("weir-admin: cannot keep this process out of core files: {error}");
+        return ExitCode::from(1);
+    }
     tls::install_provider();
     match commands::run(cli.command) {
         Ok(code) => code,

@@ -13,7 +13,7 @@ use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::Mutex;
-use weir_control::{Connection, Credential, Secret, UpstreamAddress, UpstreamTls};
+use weir_control::{ChannelBinding, Connection, Credential, Secret, UpstreamAddress, UpstreamTls};
 use weir_postgres::{Probe, ProbeStep, Wants, md5_secret, scram};
 use zeroize::Zeroizing;
 
@@ -33,6 +33,8 @@ pub(crate) enum Told {
     Late(String),
     #[error("the upstream of {0:?} is out of reach")]
     OutOfReach(String),
+    #[error("the upstream of {0:?} does not log in by SCRAM, and the connection requires channel binding")]
+    Unbound(String),
     #[error(
         "the upstream of {0:?} wants the password in clear, and the way there is not encrypted: \
          set it to scram-sha-256, or reach it by TLS"
@@ -112,6 +114,9 @@ fn text(bytes: &[u8]) -> Result<String> {
 }
 
 fn prepared(wants: &Wants, password: &str, connection: &Connection, role: &Role) -> Result<Secret> {
+    if connection.channel_binding == ChannelBinding::Require && !matches!(wants, Wants::Scram { .. }) {
+        bail!(Told::Unbound(connection.name.clone()));
+    }
     Ok(match wants {
         Wants::Nothing => Secret::None,
         Wants::Md5 => {

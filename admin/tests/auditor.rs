@@ -15,7 +15,7 @@ mod sample;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use sample::Sample;
+use sample::{Form, Sample};
 
 const INDEPENDENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../recorder/verify/weir_verify.py");
 /// Segments of the recording, and events of each.
@@ -64,6 +64,7 @@ impl Audit {
             .args(arguments)
             .env("WEIR_SEGMENTS", self.dir())
             .env("WEIR_VERIFY_KEY", self.key())
+            .env_remove("WEIR_AUDITOR_KEY")
             .output()
             .unwrap()
     }
@@ -132,7 +133,8 @@ fn the_independent_verifier_accepts_a_proof_of_each_event_of_segments_of_all_sha
         let segment = Sample::list(1, events).remove(0);
         for sequence in 1..=events {
             let input = std::io::Cursor::new(&segment);
-            let proof = weir_segment::prove(input, sample::RING, weir_segment::Sequence(sequence)).unwrap();
+            let proof =
+                weir_segment::prove(input, &[], sample::RING, weir_segment::Sequence(sequence)).unwrap();
             std::fs::write(proofs.join(format!("{events}-{sequence}")), proof.to_json().unwrap()).unwrap();
             made += 1;
         }
@@ -330,7 +332,7 @@ fn bad_segments_get_one_clear_line_and_exit_1_from_every_command() {
         (
             "a later version's encoding",
             changed(&|bytes| {
-                bytes[161] = 1;
+                bytes[161] = 2;
                 mend_header(bytes);
             }),
         ),
@@ -403,4 +405,93 @@ fn what_is_no_proof_gets_one_line_and_exit_1_from_both() {
     }
     let device = audit.both(&["check-proof", "/dev/zero"], &["proof", "/dev/zero"]);
     assert_eq!(device.0, 1, "bounded, however long the file");
+}
+
+/// A private key's file, mode 0600.
+fn key_file(audit: &Audit, name: &str, pem: &str) -> String {
+    let path = audit.folder.path().join(name);
+    std::fs::write(&path, pem).unwrap();
+    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn an_encrypted_recording_reads_with_its_auditors_key_as_a_clear_one_does() {
+    let clear = Audit::new();
+    for form in [Form::Encrypted, Form::Both] {
+        let encrypted = Audit::new();
+        encrypted.put(&Sample::list_as(form, SEGMENTS, EVENTS));
+        let key = key_file(&encrypted, "auditor.key", sample::AUDITOR_PEM);
+        for command in commands(&session(5)) {
+            if matches!(command[0], "verify" | "prove") {
+                continue;
+            }
+            let read = encrypted.admin(&[&command[..], &["--auditor-key", &key]].concat());
+            assert!(read.status.success(), "{command:?}: {}", text(&read.stderr));
+            assert_eq!(text(&read.stdout), text(&clear.admin(&command).stdout), "{command:?}");
+        }
+        // A proof is checked by whoever may not read: with public keys alone.
+        let arguments = ["prove", &session(9), "--sequence", "9", "--auditor-key", &key];
+        let file = encrypted.folder.path().join("event.proof");
+        std::fs::write(&file, encrypted.admin(&arguments).stdout).unwrap();
+        let (code, said) = encrypted.check(&file);
+        assert_eq!(code, 0, "{said}");
+        let opened = encrypted.verify(&["--auditor-key", &key]);
+        assert!(opened.0 == 0 && !opened.1.contains("not opened"), "{}", opened.1);
+        let (code, said) = encrypted.verify(&[]);
+        assert_eq!((code, said.matches("3 of them encrypted and not opened").count()), (0, 2), "{said}");
+    }
+}
+
+#[test]
+fn without_the_right_key_every_command_says_in_one_line_what_to_pass() {
+    let audit = Audit::new();
+    audit.put(&Sample::list_as(Form::Encrypted, 2, EVENTS));
+    let other = weir_segment::AuditorKey::generate(&ring::rand::SystemRandom::new()).unwrap();
+    let other = key_file(&audit, "other.key", &other.to_pem());
+    let right = key_file(&audit, "auditor.key", sample::AUDITOR_PEM);
+    let open = key_file(&audit, "open.key", sample::AUDITOR_PEM);
+    std::fs::set_permissions(&open, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+    let none = key_file(&audit, "no.key", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n");
+    let session = session(5);
+    for command in commands(&session).into_iter().filter(|command| command[0] != "verify") {
+        for (keys, expected) in [
+            (vec![], "--auditor-key FILE or WEIR_AUDITOR_KEY"),
+            (vec!["--auditor-key", &other], "none of the keys given"),
+            (vec!["--auditor-key", &open], "chmod 600 it"),
+            (vec!["--auditor-key", &none], "an auditor's private key is an X25519 key"),
+            (vec!["--auditor-key", "/nowhere/auditor.key"], "/nowhere/auditor.key"),
+        ] {
+            let output = audit.admin(&[command.clone(), keys].concat());
+            let said = text(&output.stderr);
+            assert_eq!(output.status.code(), Some(1), "{command:?}: {said}");
+            assert_eq!((said.lines().count(), output.stdout.len()), (1, 0), "{command:?}: {said}");
+            assert!(said.contains(expected), "{command:?}: {said}");
+            assert!(!said.contains("BwcHBw"), "a key was printed");
+        }
+        let both = audit.admin(&[&command[..], &["--auditor-key", &other, "--auditor-key", &right]].concat());
+        assert!(both.status.success(), "{command:?}: {}", text(&both.stderr));
+    }
+}
+
+#[test]
+fn an_auditors_key_is_made_once_and_for_its_owner_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("auditor.key");
+    let make = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_weir-admin"));
+        command.args(["keys", "auditor", "--out"]).arg(&out).output().unwrap()
+    };
+    let made = make();
+    assert!(made.status.success(), "{}", text(&made.stderr));
+    let pem = std::fs::read_to_string(&out).unwrap();
+    let line = std::fs::read_to_string(folder.path().join("auditor.key.pub")).unwrap();
+    let key = weir_segment::AuditorKey::from_pem(&pem).unwrap();
+    assert_eq!(weir_segment::parse_auditor_key(&line).unwrap(), *key.public());
+    assert!(text(&made.stdout).contains(line.trim()), "the line for `recipients` is shown");
+    assert!(!text(&made.stdout).contains(pem.lines().nth(1).unwrap()), "the private half is not");
+    let mode = std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(&out).unwrap());
+    assert_eq!(mode & 0o777, 0o600);
+    assert_eq!(make().status.code(), Some(1), "an existing key is never replaced");
+    assert_eq!(std::fs::read_to_string(&out).unwrap(), pem);
 }

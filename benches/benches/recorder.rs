@@ -2,7 +2,7 @@
 //! both ends an event. Sealing, syncs, naps and wake-ups are in it. It makes its own table: criterion measures no pace.
 //!
 //! `cargo bench -p weir-benches --bench recorder -- WORD` measures the loads whose names hold the word; `RING_BYTES`
-//! sets the ring's size.
+//! sets the ring's size, `ENCRYPTION=none` leaves encryption out.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "as in weir_benches")]
 
 use std::os::unix::net::UnixStream;
@@ -83,8 +83,13 @@ fn measure(load: &Load, folder: &Path) -> (u64, Duration, Duration) {
 fn config(folder: &Path) -> Config {
     let key = folder.join("key");
     keys::generate(&key).unwrap();
+    let auditor = weir_segment::AuditorKey::generate(&ring::rand::SystemRandom::new()).unwrap();
+    let recipients = format!("recipients = ['{}']", weir_segment::auditor_key_text(auditor.public()).trim());
+    let encryption =
+        std::env::var("ENCRYPTION").map_or(recipients, |encryption| format!("encryption = '{encryption}'"));
     let text = format!(
-        "[recorder]\nnode = 'bench'\nsocket = '{}'\nsegments = '{}'\nsigning_key = '{}'\nlow_bytes = 0\ncritical_bytes = 0\n",
+        "[recorder]\nnode = 'bench'\nsocket = '{}'\nsegments = '{}'\nsigning_key = '{}'\n{encryption}\nlow_bytes = 0\n\
+         critical_bytes = 0\n",
         folder.join("socket").display(),
         folder.join("segments").display(),
         key.display(),

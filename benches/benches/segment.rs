@@ -6,33 +6,71 @@ use std::hint::black_box;
 use criterion::{Throughput, criterion_group, criterion_main};
 use ring::rand::SystemRandom;
 use weir_benches::Criterion;
+use weir_benches::rows::{Density, rows};
 use weir_benches::statements::POINT_QUERY;
 use weir_segment::{
-    Batch, Body, Builder, Carry, Digest, Direction, Event, Header, Request, Response, RingId, Sequence,
-    SessionId, SigningKey, Verdict, Verifier,
+    AuditorKey, Batch, Body, Builder, Carry, Compression, Direction, Event, Header, Recipients, Request,
+    Response, RingId, Sequence, SessionId, SigningKey, Verdict, Verifier,
 };
 
 const RING: RingId = RingId::new(1_800_000_000_000, 0);
 /// A batch is written to the file at about this size.
 const BATCH_BYTES: usize = 1 << 20;
+/// How segments are stored: name, compressed, encrypted.
+const FORMS: [(&str, Compression, bool); 4] = [
+    ("clear", Compression::None, false),
+    ("encrypted", Compression::None, true),
+    ("zstd-1", Compression::Zstd, false),
+    ("zstd-1, encrypted", Compression::Zstd, true),
+];
+/// An event's length in all.
+const SIZES: [(&str, usize); 3] = [("200 B", 200), ("1 KiB", 1 << 10), ("64 KiB", 64 << 10)];
 
 fn key() -> SigningKey {
     let document = ring::signature::Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap();
     SigningKey::from_pkcs8(document.as_ref()).unwrap()
 }
 
-fn begin(key: &SigningKey, out: &mut Batch) -> Builder {
+fn auditor() -> AuditorKey {
+    AuditorKey::generate(&SystemRandom::new()).unwrap()
+}
+
+fn begin(key: &SigningKey, auditor: &AuditorKey, form: (Compression, bool), out: &mut Batch) -> Builder {
     let header = Header {
-        number: 0,
         id: [1; 16],
         begun_unix_us: 1_800_000_000_000_000,
         boot: [2; 16],
-        previous_root: Digest::default(),
         public_key: key.public_key(),
         salt_secret: [3; 32],
+        compression: form.0,
         node: "bench".to_owned(),
+        ..Header::default()
     };
-    Builder::begin(header, &Carry::default(), out)
+    let recipients = Recipients { keys: &[*auditor.public()], random: &SystemRandom::new() };
+    Builder::begin(header, form.1.then_some(recipients), &Carry::default(), out).unwrap()
+}
+
+/// What a client is sent: rows as text, a sixteenth of a MiB of them, different each time it is called with another `turn`.
+fn answer(turn: usize) -> Vec<u8> {
+    let rows = rows((64 << 10) + 200 * (turn + 1), Density::Sparse);
+    let lines = rows.iter().skip(turn).map(|row| row.join(&b'|')).collect::<Vec<_>>().join(&b'\n');
+    lines[..64 << 10].to_vec()
+}
+
+/// One event of each session, of `total` bytes at most.
+fn events(total: usize) -> Vec<Vec<u8>> {
+    let mut slot = vec![0; 80 << 10];
+    let events = (0..16_usize).map(|number| {
+        let bytes = answer(number);
+        let fits = |len: &usize| {
+            let event = event(number as u64, response(&bytes[..*len]));
+            event.write(&mut slot).is_ok_and(|written| written <= total)
+        };
+        let len = (1..=total.min(bytes.len())).rev().find(fits).unwrap();
+        let len = event(number as u64, response(&bytes[..len])).write(&mut slot).unwrap();
+        slot[..len].to_vec()
+    });
+    events.collect()
 }
 
 /// Sixteen sessions take turns.
@@ -84,38 +122,46 @@ fn write(criterion: &mut Criterion) {
 }
 
 fn append(criterion: &mut Criterion) {
-    let key = key();
-    let bytes = vec![b'x'; 64 << 10];
+    let (key, auditor) = (key(), auditor());
     let mut group = criterion.benchmark_group("segment/append");
-    for (name, total) in [("200 B", 200), ("1 KiB", 1 << 10), ("64 KiB", 64 << 10)] {
-        let mut written = vec![0; 80 << 10];
-        let fitting = (1..=total).rev().find(|len| {
-            event(1, response(&bytes[..*len])).write(&mut written).is_ok_and(|written| written <= total)
-        });
-        let body = response(&bytes[..fitting.unwrap()]);
-        // One of each session, so that appending is all that is measured.
-        let events: Vec<Vec<u8>> = (0..16)
-            .map(|number| {
-                let len = event(number, body.clone()).write(&mut written).unwrap();
-                written[..len].to_vec()
-            })
-            .collect();
-        let mut out = Batch::new();
-        let mut builder = begin(&key, &mut out);
-        let mut sequence = 0;
+    for (form, compression, encrypted) in FORMS {
+        for (size, total) in SIZES {
+            let events = events(total);
+            let mut out = Batch::new();
+            let mut builder = begin(&key, &auditor, (compression, encrypted), &mut out);
+            let mut sequence = 0;
+            group.throughput(Throughput::BytesDecimal(events[0].len() as u64));
+            group.bench_function(format!("{form}/{size}"), |bench| {
+                bench.iter(|| {
+                    if out.len() >= BATCH_BYTES {
+                        out.clear();
+                    }
+                    let event = &events[usize::try_from(sequence % 16).unwrap()];
+                    sequence += 1;
+                    builder
+                        .append(&mut out, RING, Sequence(sequence), event.len(), |place| {
+                            place.copy_from_slice(event)
+                        })
+                        .unwrap();
+                });
+            });
+        }
+    }
+    group.finish();
+}
+
+/// What zstd alone costs: what compressed recording is held against.
+fn compress(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("segment/zstd-1 alone");
+    for (size, total) in SIZES {
+        let events = events(total);
+        let mut compressor = zstd::bulk::Compressor::new(1).unwrap();
+        let (mut packed, mut turn) = (vec![0; 80 << 10], 0);
         group.throughput(Throughput::BytesDecimal(events[0].len() as u64));
-        group.bench_function(name, |bench| {
+        group.bench_function(size, |bench| {
             bench.iter(|| {
-                if out.len() >= BATCH_BYTES {
-                    out.clear();
-                }
-                let event = &events[usize::try_from(sequence % 16).unwrap()];
-                sequence += 1;
-                builder
-                    .append(&mut out, RING, Sequence(sequence), event.len(), |place| {
-                        place.copy_from_slice(event)
-                    })
-                    .unwrap();
+                turn = (turn + 1) % events.len();
+                compressor.compress_to_buffer(&events[turn][80..], packed.as_mut_slice()).unwrap()
             });
         });
     }
@@ -124,29 +170,42 @@ fn append(criterion: &mut Criterion) {
 
 fn verify(criterion: &mut Criterion) {
     const SEGMENT_BYTES: usize = 4 << 20;
-    let key = key();
+    let (key, auditors) = (key(), [auditor()]);
     let trusted = [key.public_key()];
-    let bytes = vec![b'x'; 64 << 10];
     let mut group = criterion.benchmark_group("segment/verify");
-    for (name, len) in [("events of 200 B", 100), ("events of 1 KiB", 928), ("events of 64 KiB", 65_440)] {
-        let mut out = Batch::new();
-        let mut builder = begin(&key, &mut out);
-        let mut number = 0;
-        while out.len() < SEGMENT_BYTES {
-            number += 1;
-            let event = event(number, response(&bytes[..len]));
-            builder.append_own(&mut out, RING, Sequence(number), &event).unwrap();
+    for (form, compression, encrypted) in FORMS {
+        for (size, total) in SIZES {
+            let events = events(total);
+            let mut out = Batch::new();
+            let mut builder = begin(&key, &auditors[0], (compression, encrypted), &mut out);
+            let (mut number, mut bytes) = (0, 0);
+            while bytes < SEGMENT_BYTES {
+                let event = &events[number % events.len()];
+                (number, bytes) = (number + 1, bytes + event.len());
+                builder
+                    .append(&mut out, RING, Sequence(number as u64), event.len(), |place| {
+                        place.copy_from_slice(event)
+                    })
+                    .unwrap();
+            }
+            builder.seal(&mut out, &key, 1_800_000_001_000_000, |_| false).unwrap();
+            // What was recorded is what counts, however short it is stored.
+            group.throughput(Throughput::BytesDecimal(bytes as u64));
+            for (how, keys) in [("", &[][..]), (", with the auditor's key", &auditors[..])] {
+                if !encrypted && !keys.is_empty() {
+                    continue;
+                }
+                let verifier = || Verifier::new(&trusted).opening_with(keys);
+                let report = verifier().segment(&out[..], false).unwrap();
+                assert_eq!((report.events, report.finding), (number as u64, None));
+                group.bench_function(format!("{form}{how}/{size}"), |bench| {
+                    bench.iter(|| verifier().segment(black_box(&out[..]), false).unwrap());
+                });
+            }
         }
-        builder.seal(&mut out, &key, 1_800_000_001_000_000, |_| false).unwrap();
-        let report = Verifier::new(&trusted).segment(&out[..], false).unwrap();
-        assert_eq!((report.events, report.finding), (number, None));
-        group.throughput(Throughput::BytesDecimal(out.len() as u64));
-        group.bench_function(name, |bench| {
-            bench.iter(|| Verifier::new(&trusted).segment(black_box(&out[..]), false).unwrap());
-        });
     }
     group.finish();
 }
 
-criterion_group! { name = benches; config = weir_benches::pace(); targets = write, append, verify }
+criterion_group! { name = benches; config = weir_benches::pace(); targets = write, append, compress, verify }
 criterion_main!(benches);

@@ -187,6 +187,7 @@ impl Session {
             secret: Rc::new(UpstreamSecret::None),
             encrypted: false,
             channel_binding: None,
+            binding_required: false,
             random: [3; 18],
             cancel: (77, 88),
             session_tag: "weir-1".into(),

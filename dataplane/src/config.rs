@@ -11,6 +11,12 @@
 //! address = "0.0.0.0:5432"
 //! cert = "/etc/weir/tls/cert.pem"   # chain, leaf first; read again on SIGHUP
 //! key = "/etc/weir/tls/key.pem"
+//! spiffe = [                        # a client certificate of these trust domains says who the client is
+//!   { trust_domain = "acme.internal", bundle = "/etc/weir/tls/acme.pem" },
+//! ]
+//! auth = "oauthbearer"              # postgres only; default "password": the token is the password
+//! oauth_discovery = "https://issuer/.well-known/openid-configuration"   # oauthbearer: for clients without a token
+//! oauth_scope = "openid"            # oauthbearer: what to ask that issuer for
 //!
 //! [[listener]]
 //! protocol = "http"
@@ -85,6 +91,32 @@ pub(crate) struct Listener {
     /// The connection every client of this listener means; needed for HTTP, meaningless for Postgres.
     #[serde(default)]
     pub connection: Option<String>,
+    #[serde(default)]
+    pub spiffe: Vec<TrustDomain>,
+    #[serde(default)]
+    pub auth: Auth,
+    #[serde(default)]
+    pub oauth_discovery: Option<String>,
+    #[serde(default)]
+    pub oauth_scope: Option<String>,
+}
+
+/// Authorities whose certificates name a trust domain's members.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TrustDomain {
+    pub trust_domain: String,
+    /// PEM; read again on SIGHUP.
+    pub bundle: PathBuf,
+}
+
+/// What a Postgres client is asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Auth {
+    OauthBearer,
+    #[default]
+    Password,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -131,6 +163,7 @@ impl Config {
             return Err("no [[listener]]: nothing would ever connect; add one".into());
         }
         for listener in &self.listeners {
+            listener.check_identity()?;
             match (listener.protocol, &listener.connection) {
                 (Protocol::Http, None) => {
                     return Err(format!(
@@ -154,6 +187,43 @@ impl Config {
             return Err("limits.ring_bytes must be a power of two, at least 1048576".into());
         }
         Ok(())
+    }
+}
+
+impl Listener {
+    /// Whether how clients say who they are can hold together.
+    fn check_identity(&self) -> Result<(), String> {
+        let address = self.address;
+        for (index, domain) in self.spiffe.iter().enumerate() {
+            let name = &domain.trust_domain;
+            if !weir_token::is_trust_domain(name) {
+                return Err(format!(
+                    "listener {address}: trust_domain {name:?} must be a-z, 0-9, '.', '-' and '_' (no spiffe://)"
+                ));
+            }
+            if self.spiffe.iter().take(index).any(|other| other.trust_domain == *name) {
+                return Err(format!("listener {address}: trust_domain {name:?} occurs twice"));
+            }
+        }
+        let discovery = self.oauth_discovery.as_deref();
+        match (self.auth, self.protocol, discovery) {
+            (Auth::OauthBearer, Protocol::Http, _) => {
+                Err(format!("listener {address}: HTTP clients send their token anyway; remove `auth`"))
+            }
+            (Auth::OauthBearer, Protocol::Postgres, Some(url))
+                if url.starts_with("https://") && url.contains("/.well-known/") =>
+            {
+                Ok(())
+            }
+            (Auth::OauthBearer, Protocol::Postgres, _) => Err(format!(
+                "listener {address}: auth = \"oauthbearer\" needs \
+                 `oauth_discovery = \"https://<issuer>/.well-known/openid-configuration\"`"
+            )),
+            (Auth::Password, ..) if discovery.is_some() || self.oauth_scope.is_some() => Err(format!(
+                "listener {address}: oauth_discovery and oauth_scope need auth = \"oauthbearer\""
+            )),
+            (Auth::Password, ..) => Ok(()),
+        }
     }
 }
 
@@ -213,6 +283,23 @@ issuer = "https://i"
         for (from, to, says) in [
             ("\"postgres\"", "\"http\"", "needs `connection"),
             ("key = \"k.pem\"", "key = \"k.pem\"\nconnection = \"x\"", "remove `connection`"),
+            ("key = \"k.pem\"", "key = \"k.pem\"\nauth = \"oauthbearer\"", "needs `oauth_discovery"),
+            (
+                "key = \"k.pem\"",
+                "key = \"k.pem\"\nauth = \"oauthbearer\"\noauth_discovery = \"http://i/.well-known/x\"",
+                "needs `oauth_discovery",
+            ),
+            ("key = \"k.pem\"", "key = \"k.pem\"\noauth_scope = \"openid\"", "need auth = \"oauthbearer\""),
+            (
+                "key = \"k.pem\"",
+                "key = \"k.pem\"\nspiffe = [{ trust_domain = \"spiffe://x\", bundle = \"b\" }]",
+                "no spiffe://",
+            ),
+            (
+                "key = \"k.pem\"",
+                "key = \"k.pem\"\nspiffe = [{ trust_domain = \"x\", bundle = \"b\" }, { trust_domain = \"x\", bundle = \"c\" }]",
+                "occurs twice",
+            ),
             ("[\"00\"]", "[]", "trusted_keys is empty"),
             ("[admin]", "[limits]\nring_bytes = 1000\n[admin]", "power of two"),
             ("[admin]", "[limits]\nidle_timeout = \"soon\"\n[admin]", "no length of time"),

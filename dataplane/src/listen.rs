@@ -13,16 +13,18 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
 use rustls::ServerConfig;
 use weir_control::Protocol;
-use weir_postgres::{CancelKey, First, Layer, Prelude};
+use weir_postgres::{BearerTerms, CancelKey, First, Layer, Prelude, Proof};
 
 use crate::clock::Now;
-use crate::config::Listener;
+use crate::config::{Auth, Listener};
 use crate::net::{self, Either, Io, race};
 use crate::roll::{Live, place_of};
+use crate::session::login::Arrival;
 use crate::session::{Session, linger, machine};
 use crate::shared::{Mail, Place};
 use crate::socket::{Socket, read_some, send_all};
-use crate::tls::{self, Certificate, Tls};
+use crate::tls::{self, Certificate, Tls, TrustDomains};
+use crate::tokens::of_certificate;
 use crate::worker::{Worker, spawn_guarded};
 
 const BACKLOG: i32 = 4096;
@@ -42,6 +44,7 @@ pub(crate) struct Door {
     pub listener: Listener,
     pub tls: Arc<ServerConfig>,
     pub certificate: Arc<Certificate>,
+    clients: Option<Arc<TrustDomains>>,
     /// Held as long as the process lives: with `SO_REUSEPORT` a second process of this user would silently get a share
     /// of our clients.
     _claim: OwnedFd,
@@ -58,9 +61,36 @@ impl Door {
             Protocol::Postgres => &[tls::POSTGRES_ALPN],
             Protocol::Http => &[b"http/1.1"],
         };
-        let tls = tls::server_config(Arc::clone(&certificate), alpn)?;
+        let clients = match listener.spiffe.as_slice() {
+            [] => None,
+            sources => Some(TrustDomains::load(sources)?),
+        };
+        let tls = tls::server_config(Arc::clone(&certificate), alpn, clients.clone())?;
         let claim = claim(listener.address)?;
-        Ok(Self { listener: listener.clone(), tls, certificate, _claim: claim })
+        Ok(Self { listener: listener.clone(), tls, certificate, clients, _claim: claim })
+    }
+
+    /// Reads certificate and bundles again; on an error what is in use stays.
+    ///
+    /// # Errors
+    /// The operator's: see [`tls::Error`].
+    pub(crate) fn reload(&self) -> Result<(), tls::Error> {
+        self.certificate.reload()?;
+        self.clients.as_ref().map_or(Ok(()), |clients| clients.reload())
+    }
+
+    /// What a Postgres client is asked for.
+    fn proof(&self, arrival: &Arrival) -> Proof {
+        if arrival.certificate.is_some() {
+            return Proof::Certificate;
+        }
+        match (self.listener.auth, &self.listener.oauth_discovery) {
+            (Auth::OauthBearer, Some(discovery)) => {
+                let terms = BearerTerms::new(discovery, self.listener.oauth_scope.as_deref());
+                Proof::Bearer(Rc::new(terms))
+            }
+            (Auth::OauthBearer, None) | (Auth::Password, _) => Proof::Password,
+        }
     }
 
     /// One core's socket.
@@ -213,28 +243,38 @@ impl Drop for Entry {
 /// The session of a client that is inside TLS; `None`: it was turned away.
 fn session(entry: &Entry, door: &Door, client: Socket, early: Vec<u8>) -> Option<Running> {
     let (worker, live) = (Rc::clone(&entry.worker), Rc::clone(&entry.live));
-    let implied = door.listener.connection.clone();
+    let certificate = match client.tls().and_then(Tls::client_certificate).map(|der| of_certificate(der)) {
+        None => None,
+        Some(Ok(proven)) => Some(proven),
+        // TLS has let no such certificate through.
+        Some(Err(refusal)) => {
+            tracing::error!(client = live.client, "a certificate that names nobody: {refusal}");
+            return None;
+        }
+    };
+    let arrival = Arrival { connection: door.listener.connection.clone(), certificate };
     match door.listener.protocol {
         Protocol::Postgres => {
-            let Some(machine) = machine::postgres(&worker, &live) else {
+            let Some(machine) = machine::postgres(&worker, &live, door.proof(&arrival)) else {
                 tracing::warn!(
                     client = entry.live.client,
                     "no state from admin yet: a client was turned away"
                 );
                 return None;
             };
-            let session = Session::new(worker, live, machine, client, early, Protocol::Postgres, implied);
+            let session = Session::new(worker, live, machine, client, early, Protocol::Postgres, arrival);
             Some(Box::pin(Box::new(session).run()))
         }
         Protocol::Http => {
-            let Some(machine) = machine::http(&worker, implied.as_deref()) else {
+            let certified = arrival.certificate.is_some();
+            let Some(machine) = machine::http(&worker, arrival.connection.as_deref(), certified) else {
                 tracing::warn!(
                     client = entry.live.client,
                     "no such connection yet: a client was turned away"
                 );
                 return None;
             };
-            let session = Session::new(worker, live, machine, client, early, Protocol::Http, implied);
+            let session = Session::new(worker, live, machine, client, early, Protocol::Http, arrival);
             Some(Box::pin(Box::new(session).run()))
         }
     }

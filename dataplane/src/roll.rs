@@ -256,7 +256,7 @@ mod tests {
             purpose: None,
             expires: Timestamp::from_unix_seconds(1),
         };
-        let verified = weir_token::Verified { identity: identity.clone(), issued: None };
+        let verified = weir_token::Verified { identity: identity.clone(), issued: None, bound_to: None };
         Arc::new(Proven { verified, identity: Arc::new(identity) })
     }
 

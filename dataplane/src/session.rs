@@ -46,7 +46,7 @@ pub(crate) use ending::{linger, ms};
 use desk::Desk;
 use ending::{Ended, Leaving};
 use flow::{Peer, Run, left};
-use login::{LoggedIn, Presented};
+use login::{Arrival, LoggedIn, Presented};
 
 /// Reads of one side in one wake-up, before others get their turn.
 const READS_A_TURN: usize = 4;
@@ -76,8 +76,7 @@ pub(crate) struct Session<M: Machine> {
     /// What the login under way presented, until the upstream accepted it too.
     presented: Option<Presented>,
     retried: bool,
-    /// Connection that every client of this listener means.
-    implied: Option<String>,
+    arrival: Arrival,
     closing: Option<Ended>,
     /// The ring has no room for what a step may write.
     starved: bool,
@@ -102,7 +101,7 @@ impl<M: Machine + 'static> Session<M> {
         client: Socket,
         early: Vec<u8>,
         protocol: weir_control::Protocol,
-        implied: Option<String>,
+        arrival: Arrival,
     ) -> Self {
         let now = Now::read();
         let mut client = Peer::new(Some(client));
@@ -119,7 +118,7 @@ impl<M: Machine + 'static> Session<M> {
             turn: None,
             presented: None,
             retried: false,
-            implied,
+            arrival,
             closing: None,
             starved: false,
             leaving: None,

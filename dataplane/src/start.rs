@@ -236,8 +236,8 @@ fn wait(signals: &Signals, shared: &Shared, doors: &[Arc<Door>]) {
                 tracing::info!("reading certificates and the bundle again");
                 shared.control.send(crate::shared::Errand::Reload);
                 for door in doors {
-                    if let Err(error) = door.certificate.reload() {
-                        tracing::error!(listener = %door.listener.address, "the certificate in use stays: {error}");
+                    if let Err(error) = door.reload() {
+                        tracing::error!(listener = %door.listener.address, "what is in use stays: {error}");
                     }
                 }
             }

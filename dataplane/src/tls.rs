@@ -1,6 +1,8 @@
 //! TLS as a pure transformation over rustls: records in, plaintext and replies out, and the reverse. Keeps keys and
 //! state only, never a buffer of traffic, so that an idle connection costs nothing but them. Touches no socket.
 
+mod domains;
+
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
 
@@ -13,6 +15,8 @@ use rustls::server::{ClientHello, ResolvesServerCert, UnbufferedServerConnection
 use rustls::sign::CertifiedKey;
 use rustls::unbuffered::{ConnectionState, UnbufferedStatus};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
+
+pub(crate) use domains::TrustDomains;
 
 /// What direct TLS must name (RFC 7301; PostgreSQL "direct SSL negotiation").
 pub(crate) const POSTGRES_ALPN: &[u8] = b"postgresql";
@@ -91,20 +95,31 @@ fn read_pair(cert: &Path, key: &Path) -> Result<CertifiedKey, Error> {
         .map_err(|error| wrong(key, format!("does not fit the certificate: {error}")))
 }
 
-/// A listener's side. Tickets are issued, since clients are identified by token, never by certificate.
+/// A listener's side. Connections are resumed only where nobody is identified by certificate: a resumed one shows none,
+/// and would go on after its root is gone.
 ///
 /// # Errors
 /// The gateway's: the provider lacks what the versions need.
 pub(crate) fn server_config(
     certificate: Arc<Certificate>,
     alpn: &[&[u8]],
+    clients: Option<Arc<TrustDomains>>,
 ) -> Result<Arc<ServerConfig>, Error> {
-    let mut config = ServerConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_cert_resolver(certificate);
+    let builder = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
+    let mut config = match clients {
+        None => {
+            let mut config = builder.with_no_client_auth().with_cert_resolver(certificate);
+            config.send_tls13_tickets = 1;
+            config
+        }
+        Some(clients) => {
+            let mut config = builder.with_client_cert_verifier(clients).with_cert_resolver(certificate);
+            config.send_tls13_tickets = 0;
+            config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
+            config
+        }
+    };
     config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
-    config.send_tls13_tickets = 1;
     Ok(Arc::new(config))
 }
 
@@ -164,6 +179,14 @@ impl Tls {
         match &self.0 {
             Side::Client(client) => client.alpn_protocol(),
             Side::Server(server) => server.alpn_protocol(),
+        }
+    }
+
+    /// The certificate that a client showed and that was verified; `None`: it showed none.
+    pub(crate) fn client_certificate(&self) -> Option<&CertificateDer<'static>> {
+        match &self.0 {
+            Side::Client(_) => None,
+            Side::Server(server) => server.peer_certificates()?.first(),
         }
     }
 
@@ -317,7 +340,8 @@ fn close<D>(status: UnbufferedStatus<'_, '_, D>, out: &mut [u8]) -> usize {
 
 /// RFC 5929: the hash of the certificate's signature algorithm, SHA-256 standing in for MD5 and SHA-1.
 fn end_point_hash(certificate: &CertificateDer<'_>) -> Option<Vec<u8>> {
-    let algorithm = match signature_oid(certificate)? {
+    let (oid, parameters) = signature_algorithm(certificate)?;
+    let algorithm = match oid {
         // sha1/md5/sha256 WithRSAEncryption, ecdsa-with-SHA1, ecdsa-with-SHA256.
         [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x04 | 0x05 | 0x0b]
         | [0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x01]
@@ -326,18 +350,34 @@ fn end_point_hash(certificate: &CertificateDer<'_>) -> Option<Vec<u8>> {
         | [0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x03] => &digest::SHA384,
         [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x0d]
         | [0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x04] => &digest::SHA512,
-        // RSA-PSS keeps its hash in parameters, Ed25519 has none: both are undefined there; log in without binding.
+        [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x0a] => pss_hash(parameters)?,
+        // Ed25519 has no hash beside itself: undefined there, so that the login goes without binding.
         _ => return None,
     };
     Some(digest::digest(algorithm, certificate).as_ref().to_vec())
 }
 
-/// `Certificate ::= SEQUENCE { tbs, SEQUENCE { OID, .. }, .. }`: the OID's content.
-fn signature_oid(certificate: &[u8]) -> Option<&[u8]> {
+/// `Certificate ::= SEQUENCE { tbs, SEQUENCE { OID, parameters }, .. }`: the OID's content, and the parameters.
+fn signature_algorithm(certificate: &[u8]) -> Option<(&[u8], &[u8])> {
     let (body, _) = element(certificate, 0x30)?;
     let (_, after_tbs) = element(body, 0x30)?;
     let (algorithm, _) = element(after_tbs, 0x30)?;
-    element(algorithm, 0x06).map(|(oid, _)| oid)
+    element(algorithm, 0x06)
+}
+
+/// `RSASSA-PSS-params ::= SEQUENCE { [0] SEQUENCE { OID, .. } DEFAULT sha1, .. }` (RFC 4055).
+fn pss_hash(parameters: &[u8]) -> Option<&'static digest::Algorithm> {
+    let (fields, _) = element(parameters, 0x30)?;
+    let Some((hash, _)) = element(fields, 0xa0) else { return Some(&digest::SHA256) };
+    let (hash, _) = element(hash, 0x30)?;
+    match element(hash, 0x06)?.0 {
+        [0x2b, 0x0e, 0x03, 0x02, 0x1a] | [0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01] => {
+            Some(&digest::SHA256)
+        }
+        [0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x02] => Some(&digest::SHA384),
+        [0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x03] => Some(&digest::SHA512),
+        _ => None,
+    }
 }
 
 /// One DER element of the given tag: its content, and what follows it.

@@ -32,6 +32,38 @@ pub(crate) enum Rejection {
     Refused(#[from] Refusal),
     #[error("revoked")]
     Revoked,
+    #[error("bound to a certificate that this connection did not show")]
+    OfAnother,
+    #[error("no token, and no certificate either")]
+    Nobody,
+}
+
+/// Who a connection's certificate says that its client is. TLS has verified it.
+///
+/// # Errors
+/// The client's: it names nobody.
+pub(crate) fn of_certificate(der: &[u8]) -> Result<Arc<Proven>, weir_token::SvidRefusal> {
+    let verified = weir_token::svid_identity(der)?;
+    let identity = Arc::new(verified.identity.clone());
+    Ok(Arc::new(Proven { verified, identity }))
+}
+
+/// Whether a certificate is one still: what TLS cannot know, and what may have changed since.
+///
+/// # Errors
+/// The client's or its authority's: it has expired, or was revoked.
+pub(crate) fn recheck(
+    standing: &Standing,
+    certificate: &Arc<Proven>,
+    now: Timestamp,
+) -> Result<Arc<Proven>, Rejection> {
+    if now >= certificate.identity.expires {
+        return Err(Refusal::Expired.into());
+    }
+    if standing.is_revoked(&certificate.verified) {
+        return Err(Rejection::Revoked);
+    }
+    Ok(Arc::clone(certificate))
 }
 
 impl TokenCache {
@@ -44,11 +76,26 @@ impl TokenCache {
         self.order.clear();
     }
 
-    /// The identity that `token` proves.
+    /// The identity that `token` proves on a connection whose client showed `certificate`.
     ///
     /// # Errors
     /// The client's or its issuer's: the token is not accepted.
     pub(crate) fn prove(
+        &mut self,
+        standing: &Standing,
+        token: &[u8],
+        certificate: Option<&Proven>,
+        now: Timestamp,
+    ) -> Result<Arc<Proven>, Rejection> {
+        let proven = self.look_up(standing, token, now)?;
+        let shown = certificate.and_then(|shown| shown.identity.token_id.as_deref());
+        match proven.verified.bound_to.as_deref() {
+            Some(bound_to) if shown != Some(bound_to) => Err(Rejection::OfAnother),
+            Some(_) | None => Ok(proven),
+        }
+    }
+
+    fn look_up(
         &mut self,
         standing: &Standing,
         token: &[u8],
@@ -132,7 +179,7 @@ mod tests {
             purpose: None,
             expires: Timestamp::from_unix_seconds(expires_s),
         };
-        Verified { identity, issued: None }
+        Verified { identity, issued: None, bound_to: None }
     }
 
     #[test]
@@ -140,10 +187,10 @@ mod tests {
         let standing = standing();
         let mut cache = TokenCache::new(2);
         cache.keep(hash(b"known"), verified(10));
-        assert!(cache.prove(&standing, b"known", Timestamp::from_unix_seconds(9)).is_ok());
-        let late = cache.prove(&standing, b"known", Timestamp::from_unix_seconds(10));
+        assert!(cache.prove(&standing, b"known", None, Timestamp::from_unix_seconds(9)).is_ok());
+        let late = cache.prove(&standing, b"known", None, Timestamp::from_unix_seconds(10));
         assert!(matches!(late, Err(Rejection::Refused(Refusal::Expired))));
-        let unknown = cache.prove(&standing, b"unknown", Timestamp::from_unix_seconds(9));
+        let unknown = cache.prove(&standing, b"unknown", None, Timestamp::from_unix_seconds(9));
         assert!(matches!(unknown, Err(Rejection::Refused(Refusal::Malformed(_)))));
     }
 
@@ -154,9 +201,33 @@ mod tests {
         for token in [b"a", b"b", b"c"] {
             cache.keep(hash(token), verified(10));
         }
-        let mut is_known = |token: &[u8]| cache.prove(&standing, token, Timestamp::default()).is_ok();
+        let mut is_known = |token: &[u8]| cache.prove(&standing, token, None, Timestamp::default()).is_ok();
         assert_eq!((is_known(b"a"), is_known(b"b"), is_known(b"c")), (false, true, true));
         cache.clear();
-        assert!(cache.prove(&standing, b"c", Timestamp::default()).is_err());
+        assert!(cache.prove(&standing, b"c", None, Timestamp::default()).is_err());
+    }
+
+    #[test]
+    fn a_bound_token_is_taken_only_beside_its_certificate() {
+        let standing = standing();
+        let mut cache = TokenCache::new(2);
+        let bound = Verified { bound_to: Some("aa".into()), ..verified(10) };
+        cache.keep(hash(b"bound"), bound);
+        cache.keep(hash(b"free"), verified(10));
+        let shown = |hash: &str| {
+            let mut verified = verified(10);
+            verified.identity.token_id = Some(hash.into());
+            Proven { identity: Arc::new(verified.identity.clone()), verified }
+        };
+        for (token, certificate, accepted) in [
+            (&b"bound"[..], Some(shown("aa")), true),
+            (b"bound", Some(shown("bb")), false),
+            (b"bound", None, false),
+            (b"free", Some(shown("bb")), true),
+            (b"free", None, true),
+        ] {
+            let outcome = cache.prove(&standing, token, certificate.as_ref(), Timestamp::default());
+            assert_eq!(outcome.is_ok(), accepted);
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
-use weir_control::{Protocol, UpstreamAddress};
+use weir_control::{ChannelBinding, Protocol, UpstreamAddress};
 use weir_policy::Permit;
 use weir_postgres::upstream::{SSL_REQUEST, TlsAnswer, tls_answer};
 
@@ -26,6 +26,10 @@ pub(crate) enum Error {
     Hostile,
     #[error("TLS: {0}")]
     Tls(io::Error),
+    #[error(
+        "the connection requires channel binding, which its TLS (or the lack of it, or its certificate) cannot give"
+    )]
+    Unbindable,
     #[error("the connection's TLS settings are not usable: {0}")]
     Settings(String),
 }
@@ -57,9 +61,17 @@ pub(crate) async fn connect(permit: Permit, upstream: &Upstream) -> Result<Diall
             if !early.is_empty() {
                 return Err(Error::Hostile);
             }
-            socket.tls().and_then(Tls::server_end_point)
+            match upstream.connection.channel_binding {
+                ChannelBinding::Disable => None,
+                ChannelBinding::Prefer | ChannelBinding::Require => {
+                    socket.tls().and_then(Tls::server_end_point)
+                }
+            }
         }
     };
+    if upstream.connection.channel_binding == ChannelBinding::Require && channel_binding.is_none() {
+        return Err(Error::Unbindable);
+    }
     Ok(Dialled { permit, socket, channel_binding })
 }
 

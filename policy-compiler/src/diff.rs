@@ -5,7 +5,6 @@
 //! none; neither is the client's transaction, which no rule asks for.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::path::Path;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -17,7 +16,7 @@ use weir_policy::{
 use weir_segment::{Body, Head, Open, SessionId};
 
 use crate::explain::mask_lines;
-use crate::recorded::{ByCommand, Sees, read};
+use crate::recorded::{ByCommand, Recording, Sees, read};
 
 /// Identities that are named of one change.
 const NAMED: usize = 20;
@@ -72,13 +71,13 @@ impl Difference {
     }
 }
 
-/// Decides the recording in `dir` by `new`, and compares with `old`; without it, with what was decided then.
+/// Decides a recording by `new`, and compares with `old`; without it, with what was decided then.
 ///
 /// # Errors
 /// The recording's: it cannot be read.
-pub fn difference(new: &Policy, old: Option<&Policy>, dir: &Path) -> Result<Difference, String> {
+pub fn difference(new: &Policy, old: Option<&Policy>, recording: &Recording) -> Result<Difference, String> {
     let mut looking = Looking::over(new, old);
-    read(dir, &mut looking)?;
+    read(recording, &mut looking)?;
     Ok(looking.finish())
 }
 

@@ -84,6 +84,9 @@ struct Diff {
     /// Directory of recorded segments.
     #[arg(long, env = "WEIR_SEGMENTS")]
     segments: PathBuf,
+    /// An auditor's private key, to read what was encrypted to it; may be repeated.
+    #[arg(long = "auditor-key", env = "WEIR_AUDITOR_KEY", value_name = "FILE", value_delimiter = ':')]
+    auditor_keys: Vec<PathBuf>,
     /// Compare with this bundle; without it, with what was decided then.
     #[arg(long)]
     against: Option<PathBuf>,
@@ -349,8 +352,9 @@ fn diff(options: &Diff, json: bool) -> anyhow::Result<ExitCode> {
     };
     let new = load(&options.bundle)?;
     let old = options.against.as_ref().map(load).transpose()?;
-    let found = compiler::difference(&new, old.as_ref(), &options.segments)
-        .map_err(|error| anyhow::anyhow!(error))?;
+    let refused = |error: String| anyhow::anyhow!(error);
+    let recording = compiler::Recording::open(&options.segments, &options.auditor_keys).map_err(refused)?;
+    let found = compiler::difference(&new, old.as_ref(), &recording).map_err(refused)?;
     if json {
         print_json(&found)?;
     } else {

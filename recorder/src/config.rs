@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use weir_segment::parse_auditor_key;
 use weir_sources::Source;
 
 use crate::Error;
@@ -19,6 +20,16 @@ pub struct Config {
     pub segments: PathBuf,
     /// Ed25519 key, PKCS#8 in PEM, as `weir-recorder keygen` writes it.
     pub signing_key: PathBuf,
+    /// To whom recordings are encrypted: auditors' public keys, each a line as `weir-admin keys auditor` prints it, or the
+    /// absolute path of a file of such lines.
+    #[serde(default)]
+    pub recipients: Vec<String>,
+    /// Needed where there are no recipients, so that nobody records in the clear by leaving something out.
+    #[serde(default)]
+    pub encryption: Encryption,
+    /// Compress what gets smaller by it, before it is encrypted.
+    #[serde(default)]
+    pub compression: Compression,
     /// Users whose processes may hand rings over; empty: only the recorder's own user.
     #[serde(default)]
     pub allowed_uids: Vec<u32>,
@@ -50,6 +61,39 @@ pub struct Config {
     /// Free space below which sessions are ended, while their closing records still fit.
     #[serde(default = "default_critical_bytes")]
     pub critical_bytes: u64,
+}
+
+/// Whether recordings are encrypted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub enum Encryption {
+    /// To the recipients, of whom there must be one.
+    #[default]
+    #[serde(rename = "recipients")]
+    Recipients,
+    /// Whoever can read the directory can read what was recorded.
+    #[serde(rename = "none")]
+    None,
+}
+
+/// Whether recordings are compressed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub enum Compression {
+    /// A recorder that keeps up matters more than the disk: zstd costs several times what the rest does.
+    #[default]
+    #[serde(rename = "none")]
+    None,
+    /// zstd, level 1.
+    #[serde(rename = "zstd-1")]
+    Zstd1,
+}
+
+impl From<Compression> for weir_segment::Compression {
+    fn from(compression: Compression) -> Self {
+        match compression {
+            Compression::None => Self::None,
+            Compression::Zstd1 => Self::Zstd,
+        }
+    }
 }
 
 const fn default_seal_bytes() -> u64 {
@@ -111,16 +155,55 @@ impl Config {
         if !(1..=1_000).contains(&config.gather_ms) {
             return refuse("gather_ms must be between 1 and 1000");
         }
-        Ok(config)
+        match (config.encryption, config.recipients.as_slice()) {
+            (Encryption::Recipients, []) => refuse(
+                "names no recipients: list auditors' public keys (`weir-admin keys auditor --out FILE` makes one), or say \
+                 plainly encryption = \"none\"",
+            ),
+            (Encryption::None, [_, ..]) => refuse("has recipients and encryption = \"none\"; leave one out"),
+            _ => Ok(config),
+        }
     }
+
+    /// The recipients' keys: none where recordings are not encrypted.
+    ///
+    /// # Errors
+    /// The operator's: a line that is no such key, a file that cannot be read or holds none, too many.
+    pub fn recipients(&self) -> Result<Vec<[u8; 32]>, Error> {
+        let mut keys = Vec::new();
+        for entry in &self.recipients {
+            if !Path::new(entry).is_absolute() {
+                keys.push(key(entry, entry)?);
+                continue;
+            }
+            let text = std::fs::read_to_string(entry)
+                .map_err(|error| Error::Recipient { place: entry.clone(), message: error.to_string() })?;
+            let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+            let before = keys.len();
+            for line in lines {
+                keys.push(key(entry, line)?);
+            }
+            if keys.len() == before {
+                return Err(Error::Recipient { place: entry.clone(), message: "holds no key".to_owned() });
+            }
+        }
+        keys.sort_unstable();
+        keys.dedup();
+        Ok(keys)
+    }
+}
+
+fn key(place: &str, line: &str) -> Result<[u8; 32], Error> {
+    parse_auditor_key(line)
+        .map_err(|error| Error::Recipient { place: place.to_owned(), message: error.to_string() })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const GOOD: &str =
-        "[listen]\nx = 1\n[recorder]\nnode = 'n'\nsocket = '/s'\nsegments = '/d'\nsigning_key = '/k'\n";
+    const GOOD: &str = "[listen]\nx = 1\n[recorder]\nnode = 'n'\nsocket = '/s'\nsegments = '/d'\nsigning_key = '/k'\n\
+                        encryption = 'none'\n";
 
     fn parse(text: &str) -> Result<Config, String> {
         let source = Source { file: "weir.toml".into(), text: text.into() };
@@ -132,14 +215,16 @@ mod tests {
         assert_eq!(parse(GOOD).unwrap().seal_age_s, 600);
         assert_eq!(
             parse(&format!("{GOOD}seal_byte = 1\n")).unwrap_err(),
-            "weir.toml:8: unknown key `seal_byte`; did you mean `seal_bytes`?"
+            "weir.toml:9: unknown key `seal_byte`; did you mean `seal_bytes`?"
         );
     }
 
     #[test]
     fn bad_values_are_refused_with_their_line() {
         for (line, expected) in [
-            ("seal_bytes = 'much'", "weir.toml:8: "),
+            ("seal_bytes = 'much'", "weir.toml:9: "),
+            ("compression = 'zstd'", "zstd-1"),
+            ("recipients = ['weir-auditor-x25519:00']", "has recipients and encryption = \"none\""),
             ("low_bytes = 1", "critical_bytes is over low_bytes"),
             ("gather_ms = 0", "gather_ms"),
             ("seal_bytes = 4096", "seal_bytes"),
@@ -148,5 +233,36 @@ mod tests {
             assert!(message.contains(expected), "{message}");
         }
         assert!(parse("").unwrap_err().contains("recorder"));
+    }
+
+    #[test]
+    fn without_recipients_it_must_be_said_plainly_that_nothing_is_encrypted() {
+        let silent = GOOD.replace("encryption = 'none'\n", "");
+        let message = parse(&silent).unwrap_err();
+        assert!(
+            message.contains("names no recipients") && message.contains("encryption = \"none\""),
+            "{message}"
+        );
+        assert!(parse(&format!("{silent}encryption = 'recipients'\n")).is_err());
+        assert_eq!(parse(GOOD).unwrap().recipients().unwrap(), Vec::<[u8; 32]>::new());
+    }
+
+    #[test]
+    fn recipients_are_lines_or_files_of_lines_and_each_is_taken_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("auditors.pub");
+        let line = |n: u8| weir_segment::auditor_key_text(&[n; 32]);
+        std::fs::write(&file, format!("# two of them\n{}\n{}", line(2), line(1))).unwrap();
+        let with = |recipients: &[&str]| {
+            let text = format!("{}recipients = {recipients:?}\n", GOOD.replace("encryption = 'none'\n", ""));
+            parse(&text)?.recipients().map_err(|error| error.to_string())
+        };
+        let path = file.to_str().unwrap();
+        assert_eq!(with(&[line(3).trim(), path, line(1).trim()]).unwrap(), [[1; 32], [2; 32], [3; 32]]);
+        std::fs::write(&file, "# none\n").unwrap();
+        assert!(with(&[path]).unwrap_err().contains("holds no key"));
+        for bad in ["auditors.pub", "weir-auditor-x25519:00", "/nowhere/auditors.pub"] {
+            assert!(with(&[bad]).unwrap_err().contains(bad), "{bad}");
+        }
     }
 }

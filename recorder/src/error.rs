@@ -13,6 +13,9 @@ pub enum Error {
     /// The operator's.
     #[error("signing key {path}: {message}")]
     Key { path: PathBuf, message: String },
+    /// The operator's.
+    #[error("[recorder] recipients: {place}: {message}")]
+    Recipient { place: String, message: String },
     /// The operator's: two recorders for one directory.
     #[error("{0} is in use by another recorder")]
     Locked(PathBuf),

@@ -7,7 +7,7 @@ use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use weir_segment::{
-    Batch, Body, Carry, Gap, HEADER_LEN, Header, Reader, RingId, Sequence, SigningKey, recorder_event,
+    Body, Carry, Gap, HEADER_LEN, Header, Reader, RingId, Sequence, SigningKey, recorder_event,
 };
 
 use crate::disk::Disk;
@@ -79,7 +79,7 @@ impl Recovery<'_> {
             .map_err(|source| Error::Segment { path: open.to_owned(), source })?;
         let cut = len - recovered.valid_len;
         tracing::warn!(file = %open.display(), kept = recovered.valid_len, cut, "completing an unsealed segment");
-        let (mut builder, mut batch) = (recovered.builder, Batch::new());
+        let (mut builder, mut batch) = (recovered.builder, recovered.batch);
         let gap = self.gap(&builder, cut, recovered.damage.map(|damage| damage.to_string()));
         self.own.1.0 += 1;
         let event = recorder_event(clock::wall_unix_us(), clock::monotonic_ns(), Body::Gap(gap));

@@ -51,6 +51,8 @@ impl Service {
         let settings = Settings {
             directory: config.segments.clone(),
             node: config.node.clone(),
+            recipients: config.recipients()?,
+            compression: config.compression.into(),
             seal_bytes: config.seal_bytes,
             seal_age_us: i64::try_from(config.seal_age_s.saturating_mul(1_000_000)).unwrap_or(i64::MAX),
             ring_bytes: config.max_ring_bytes,

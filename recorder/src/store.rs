@@ -7,10 +7,11 @@ use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use ring::rand::SystemRandom;
 use weir_ring::Pressure;
 use weir_segment::{
-    Batch, Body, Builder, Carry, Direction, Event, Header, RingId, Sequence, SessionId, SigningKey,
-    recorder_event,
+    Batch, Body, Builder, Carry, Compression, Direction, Event, Header, Recipients, RingId, Sequence,
+    SessionId, SigningKey, recorder_event,
 };
 
 use crate::disk::{BLOCK, Disk, SegmentFile};
@@ -24,6 +25,9 @@ const BATCH_ROOM: usize = 4 << 20;
 pub struct Settings {
     pub directory: PathBuf,
     pub node: String,
+    /// Auditors' public keys, to which every segment is encrypted; empty: segments are clear.
+    pub recipients: Vec<[u8; 32]>,
+    pub compression: Compression,
     /// Seal a segment of this length.
     pub seal_bytes: u64,
     /// Seal a segment of this age, in microseconds, if it holds an event.
@@ -346,16 +350,18 @@ fn begin(
     batch: &mut Batch,
 ) -> Result<(Builder, PathBuf, Box<dyn SegmentFile>), Error> {
     let header = Header {
-        number: 0,
         id: keys::random()?,
         begun_unix_us: clock::wall_unix_us(),
         boot: clock::boot_id(),
-        previous_root: carry.root,
         public_key: key.public_key(),
         salt_secret: keys::random()?,
+        compression: settings.compression,
         node: settings.node.clone(),
+        ..Header::default()
     };
-    let builder = Builder::begin(header, carry, batch);
+    let recipients = Recipients { keys: &settings.recipients, random: &SystemRandom::new() };
+    let recipients = (!settings.recipients.is_empty()).then_some(recipients);
+    let builder = Builder::begin(header, recipients, carry, batch)?;
     let path = settings.directory.join(file_name(builder.header().number));
     let file = disk.create(&path).map_err(|source| refused(&path, "cannot create", source))?;
     Ok((builder, path, file))

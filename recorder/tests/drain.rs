@@ -14,7 +14,7 @@ use weir_recorder::Error;
 use weir_recorder::disk::{Disk, RealDisk, SegmentFile};
 use weir_recorder::drain::{Drain, Turn};
 use weir_ring::Sequence;
-use weir_segment::{Batch, Kind};
+use weir_segment::{AuditorKey, Batch, Compression, Kind};
 
 fn settle(drain: &mut Drain) {
     while drain.turn(Instant::now()).unwrap() == Turn::Busy {}
@@ -22,7 +22,12 @@ fn settle(drain: &mut Drain) {
 
 #[test]
 fn many_rings_and_many_segments_hold_every_event_once() {
-    let rig = Rig::new();
+    for compression in [Compression::None, Compression::Zstd] {
+        fill_many(&Rig { compression, ..Rig::new() });
+    }
+}
+
+fn fill_many(rig: &Rig) {
     let mut drain = rig.drain();
     let mut producers: Vec<_> = (0..3).map(producer).collect();
     for producer in &producers {
@@ -37,7 +42,8 @@ fn many_rings_and_many_segments_hold_every_event_once() {
     }
     drain.finish().unwrap();
     let events = rig.read(false);
-    assert!(std::fs::read_dir(rig.segments()).unwrap().count() > 5);
+    let segments = std::fs::read_dir(rig.segments()).unwrap().count();
+    assert!(segments > if rig.compression == Compression::None { 5 } else { 3 }, "{segments}");
     for core in 0..3 {
         assert_exact(&events, core, 8_000);
     }
@@ -359,7 +365,7 @@ fn one_failed_sync_ends_acknowledgement_for_good_and_a_successor_keeps_what_was_
 
 #[test]
 fn an_open_segment_cut_anywhere_is_completed_and_followed() {
-    let whole = {
+    let (whole, pem) = {
         let rig = Rig::new();
         let mut drain = rig.drain();
         let mut producer = producer(0);
@@ -369,11 +375,12 @@ fn an_open_segment_cut_anywhere_is_completed_and_followed() {
         }
         drain.turn(Instant::now()).unwrap();
         drop(drain);
-        std::fs::read(rig.segments().join("000000000001.seg")).unwrap()
+        (std::fs::read(rig.segments().join("000000000001.seg")).unwrap(), rig.auditors[0].to_pem())
     };
     // Every frame boundary and a spread of places between.
     for cut in (0..=whole.len()).filter(|cut| cut % 112 == 0 || cut % 307 == 0) {
-        let rig = Rig::new();
+        let mut rig = Rig::new();
+        rig.auditors.push(AuditorKey::from_pem(&pem).unwrap());
         std::fs::create_dir_all(rig.segments()).unwrap();
         std::fs::write(rig.segments().join("000000000001.seg"), &whole[..cut]).unwrap();
         rig.drain().finish().unwrap();

@@ -24,30 +24,41 @@ const JUDGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/rig/judge.py");
 /// A fault's word and offset.
 type Fault = Option<(String, u64)>;
 
-/// Both verifiers, who trust one recorder's key.
-struct Judges {
+/// Both verifiers, who trust one recorder's key and hold its auditor's.
+struct Judges<'r> {
+    rig: &'r Rig,
     trusted: [[u8; 32]; 1],
     child: Child,
     input: Option<ChildStdin>,
     output: BufReader<ChildStdout>,
 }
 
-impl Judges {
-    fn trusting(rig: &Rig) -> Self {
+impl<'r> Judges<'r> {
+    fn trusting(rig: &'r Rig) -> Self {
         let mut child = Command::new("python3")
             .args(["-B", JUDGE, INDEPENDENT])
-            .arg(rig.folder.path().join("key.pub"))
+            .args([rig.folder.path().join("key.pub"), rig.folder.path().join("auditor.key")])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
         let (input, output) = (child.stdin.take(), BufReader::new(child.stdout.take().unwrap()));
-        Self { trusted: [rig.public_key], child, input, output }
+        Self { rig, trusted: [rig.public_key], child, input, output }
     }
 
-    /// What both say of a list of segments.
+    /// What both say of a list of segments when they may open them. Without the auditor's key they agree too, and find no
+    /// less where all is sealed.
     fn judge(&mut self, segments: &[&[u8]], may_be_open: bool) -> Vec<Fault> {
-        let mut verifier = Verifier::new(&self.trusted).starting_at(1);
+        let faults = self.judge_with(segments, may_be_open, true);
+        let publicly = self.judge_with(segments, may_be_open, false);
+        let is_found = |faults: &[Fault]| faults.iter().any(Option::is_some);
+        assert!(may_be_open || is_found(&faults) == is_found(&publicly), "{faults:?} and {publicly:?}");
+        faults
+    }
+
+    fn judge_with(&mut self, segments: &[&[u8]], may_be_open: bool, open: bool) -> Vec<Fault> {
+        let auditors = if open { self.rig.auditors.as_slice() } else { &[] };
+        let mut verifier = Verifier::new(&self.trusted).starting_at(1).opening_with(auditors);
         let last = segments.len().saturating_sub(1);
         let ours = segments.iter().enumerate().map(|(place, segment)| {
             let report = verifier.segment(*segment, may_be_open && place == last).unwrap();
@@ -55,7 +66,7 @@ impl Judges {
         });
         let ours: Vec<Fault> = ours.collect();
         let input = self.input.as_mut().unwrap();
-        let mut list = vec![u8::from(may_be_open)];
+        let mut list = vec![u8::from(may_be_open) | (u8::from(open) << 1)];
         list.extend_from_slice(&(segments.len() as u32).to_le_bytes());
         for segment in segments {
             list.extend_from_slice(&(segment.len() as u64).to_le_bytes());
@@ -80,7 +91,7 @@ impl Judges {
     }
 }
 
-impl Drop for Judges {
+impl Drop for Judges<'_> {
     fn drop(&mut self) {
         drop(self.input.take());
         let _ = self.child.wait();
@@ -117,6 +128,12 @@ fn load(dir: &Path) -> Vec<Vec<u8>> {
     files.iter().map(|path| std::fs::read(path).unwrap()).collect()
 }
 
+/// A rig for each way of storing.
+fn rigs() -> impl Iterator<Item = Rig> {
+    let forms = sample::Form::ALL.into_iter();
+    forms.map(|form| Rig { encrypted: form.is_encrypted(), compression: form.compression(), ..Rig::new() })
+}
+
 fn borrowed(segments: &[Vec<u8>]) -> Vec<&[u8]> {
     segments.iter().map(Vec::as_slice).collect()
 }
@@ -132,6 +149,8 @@ fn independent(rig: &Rig, extra: &[&str]) -> (bool, String) {
         .arg(rig.segments())
         .arg("--key")
         .arg(rig.folder.path().join("key.pub"))
+        .arg("--auditor-key")
+        .arg(rig.folder.path().join("auditor.key"))
         .args(extra)
         .output()
         .unwrap();
@@ -201,10 +220,15 @@ fn a_hole_that_a_gap_excuses_is_accepted_by_both_and_none_other() {
 
 #[test]
 fn every_cut_of_a_segment_is_found_by_both() {
-    let rig = Rig::new();
-    let whole = record(&rig, 1, 12).remove(0);
-    let mut judges = Judges::trusting(&rig);
-    for cut in (0..whole.len()).step_by(if scale() > 1 { 1 } else { 3 }) {
+    for (place, rig) in rigs().enumerate() {
+        cut_everywhere(&rig, place);
+    }
+}
+
+fn cut_everywhere(rig: &Rig, first: usize) {
+    let whole = record(rig, 1, 12).remove(0);
+    let mut judges = Judges::trusting(rig);
+    for cut in (first..whole.len()).step_by(if scale() > 1 { 1 } else { 13 }) {
         let (_, word, _) = judges.only_fault(&[&whole[..cut]], &format!("cut at {cut}"));
         assert!(["unreadable", "damaged", "unsealed"].contains(&word.as_str()), "cut at {cut}: {word}");
         // To somebody who thinks that its recorder still writes it, it is whole so far, or no segment.
@@ -215,11 +239,16 @@ fn every_cut_of_a_segment_is_found_by_both() {
 
 #[test]
 fn every_flipped_bit_is_found_by_both_its_checksum_mended_or_not() {
-    let rig = Rig::new();
-    let mut segment = record(&rig, 1, 12).remove(0);
-    let mut judges = Judges::trusting(&rig);
+    for (place, rig) in rigs().enumerate() {
+        flip_everywhere(&rig, place);
+    }
+}
+
+fn flip_everywhere(rig: &Rig, first: usize) {
+    let mut segment = record(rig, 1, 12).remove(0);
+    let mut judges = Judges::trusting(rig);
     let bits = scale().clamp(1, 8);
-    for at in 0..segment.len() {
+    for at in (first..segment.len()).step_by(if bits > 1 { 1 } else { 5 }) {
         for bit in (0..8).cycle().skip(at).take(bits) {
             segment[at] ^= 1 << bit;
             judges.only_fault(&[&segment], &format!("bit {bit} of byte {at}"));
@@ -233,7 +262,7 @@ fn every_flipped_bit_is_found_by_both_its_checksum_mended_or_not() {
         for at in frame.clone().filter(|at| !(4..16).contains(&(at - frame.start))).step_by(if bits > 1 {
             1
         } else {
-            5
+            17
         }) {
             let mut bent = segment.clone();
             bent[at] ^= 1 << (at % 8);
@@ -241,7 +270,7 @@ fn every_flipped_bit_is_found_by_both_its_checksum_mended_or_not() {
             judges.only_fault(&[&bent], &format!("byte {at}, mended"));
         }
     }
-    for at in (0..HEADER_LEN - 4).step_by(if bits > 1 { 1 } else { 3 }) {
+    for at in (first..HEADER_LEN - 4).step_by(if bits > 1 { 1 } else { 7 }) {
         let mut bent = segment.clone();
         bent[at] ^= 1 << (at % 8);
         let crc = crc32c::crc32c(&bent[..HEADER_LEN - 4]);
@@ -264,8 +293,11 @@ fn every_frame(segment: &[u8]) -> Vec<std::ops::Range<usize>> {
 
 #[test]
 fn events_dropped_repeated_moved_replayed_or_appended_are_named_alike() {
-    let rig = Rig::new();
-    let segments = record(&rig, 2, 10);
+    rigs().for_each(|rig| rearrange(&rig));
+}
+
+fn rearrange(rig: &Rig) {
+    let segments = record(rig, 2, 10);
     let (segment, other) = (&segments[0], &segments[1]);
     let frames = sample::frames(segment);
     let part = |range: std::ops::Range<usize>| segment[range].to_vec();
@@ -286,7 +318,7 @@ fn events_dropped_repeated_moved_replayed_or_appended_are_named_alike() {
         ("bytes after the seal", [segment.as_slice(), b"x"].concat(), "misplaced"),
         ("two seals", [segment.as_slice(), &segment[seal..]].concat(), "misplaced"),
     ];
-    let mut judges = Judges::trusting(&rig);
+    let mut judges = Judges::trusting(rig);
     for (what, bytes, expected) in cases {
         assert_eq!(judges.only_fault(&[&bytes], what).1, expected, "{what}");
     }
@@ -294,23 +326,31 @@ fn events_dropped_repeated_moved_replayed_or_appended_are_named_alike() {
     assert_eq!(judges.only_fault(&[&other_seal], "another segment's seal").1, "mismatch");
 }
 
-/// The same events once more under another key, or the same with another salt: whole and sound by itself.
+/// The same events once more under another key, or with another salt: whole and sound by itself, and encrypted to the same
+/// auditor.
 fn seal_again(
     segment: &[u8],
+    rig: &Rig,
     key: &weir_segment::SigningKey,
     carry: &Carry,
     salt: Option<u8>,
 ) -> (Vec<u8>, Carry) {
     let mut reader = Reader::new(segment).unwrap();
+    assert!(reader.unlock(&rig.auditors).unwrap());
     let mut header = Header { public_key: key.public_key(), ..reader.header().clone() };
     header.salt_secret = salt.map_or(header.salt_secret, |salt| [salt; 32]);
+    let recipients = weir_segment::Recipients {
+        keys: &[*rig.auditors[0].public()],
+        random: &ring::rand::SystemRandom::new(),
+    };
     let mut out = Batch::new();
-    let mut builder = weir_segment::Builder::begin(header, carry, &mut out);
-    while let Ok(Some(frame)) = reader.next() {
+    let mut builder =
+        weir_segment::Builder::begin(header, rig.encrypted.then_some(recipients), carry, &mut out).unwrap();
+    while let Ok(Some(mut frame)) = reader.next() {
         if frame.frame == weir_segment::FrameType::Event {
             let mut event = [0; weir_segment::HEAD_LEN];
             frame.head.write(&mut event);
-            let event = [&event[..], frame.payload()].concat();
+            let event = [&event[..], frame.produced().unwrap()].concat();
             builder
                 .append(&mut out, frame.head.ring, frame.head.sequence, event.len(), |room| {
                     room.copy_from_slice(&event);
@@ -324,16 +364,20 @@ fn seal_again(
 
 #[test]
 fn segments_removed_swapped_repeated_resealed_replaced_or_from_elsewhere_are_named_alike() {
-    let (rig, elsewhere) = (Rig::new(), Rig::new());
-    let segments = record(&rig, 4, 6);
+    rigs().for_each(|rig| replace_segments(&rig));
+}
+
+fn replace_segments(rig: &Rig) {
+    let elsewhere = Rig { encrypted: rig.encrypted, ..Rig::new() };
+    let segments = record(rig, 4, 6);
     let foreign = record(&elsewhere, 2, 6);
     let s = |number: usize| segments[number - 1].as_slice();
     let key = keys::load(&rig.folder.path().join("key")).unwrap();
     let stranger = keys::load(&elsewhere.folder.path().join("key")).unwrap();
-    let (resealed, _) = seal_again(s(1), &stranger, &Carry::default(), None);
-    let (anew, mut carry) = seal_again(s(1), &key, &Carry::default(), Some(9));
+    let (resealed, _) = seal_again(s(1), rig, &stranger, &Carry::default(), None);
+    let (anew, mut carry) = seal_again(s(1), rig, &key, &Carry::default(), Some(9));
     carry.sealed_unix_us = i64::MIN;
-    let (early, _) = seal_again(s(2), &key, &carry, None);
+    let (early, _) = seal_again(s(2), rig, &key, &carry, None);
     let mut cut = s(4).to_vec();
     cut.truncate(cut.len() - 7);
     let cases: [(&str, Vec<&[u8]>, usize, &str); 11] = [
@@ -349,7 +393,7 @@ fn segments_removed_swapped_repeated_resealed_replaced_or_from_elsewhere_are_nam
         ("the last cut short", vec![s(1), s(2), s(3), &cut], 3, "damaged"),
         ("the last without its seal", vec![s(1), s(2), s(3), &s(4)[..s(4).len() - 496]], 3, "unsealed"),
     ];
-    let mut judges = Judges::trusting(&rig);
+    let mut judges = Judges::trusting(rig);
     assert!(judges.judge(&borrowed(&segments), false).iter().all(Option::is_none));
     for (what, list, place, expected) in cases {
         let faults = judges.judge(&list, false);
@@ -410,13 +454,16 @@ impl Random {
 
 #[test]
 fn both_verifiers_say_the_same_of_whatever_is_done_to_a_recording() {
-    let rig = Rig::new();
-    let genuine = record(&rig, 3, 8);
-    let mut judges = Judges::trusting(&rig);
     let mut random = Random(u64::from(std::process::id()) | 1);
     println!("seed {}", random.0);
-    let mut harmless = 0;
-    for round in 0..400 * scale() {
+    rigs().for_each(|rig| tamper_at_random(&rig, &mut random));
+}
+
+fn tamper_at_random(rig: &Rig, random: &mut Random) {
+    let genuine = record(rig, 3, 8);
+    let mut judges = Judges::trusting(rig);
+    let (mut harmless, rounds) = (0, 120 * scale());
+    for round in 0..rounds {
         let mut segments = genuine.clone();
         random.tamper(&mut segments);
         if round % 3 == 0 && segments.iter().all(|segment| is_framed(segment)) {
@@ -428,7 +475,7 @@ fn both_verifiers_say_the_same_of_whatever_is_done_to_a_recording() {
         assert!(found || segments == genuine || end_of_an_open_one, "round {round}");
         harmless += usize::from(!found);
     }
-    assert!(harmless < 400 * scale() / 4, "tampering is what this is about: {harmless}");
+    assert!(harmless < rounds / 4, "tampering is what this is about: {harmless}");
 }
 
 /// Its frames can still be told apart by their lengths.

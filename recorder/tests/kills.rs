@@ -22,11 +22,8 @@ impl Recorder {
         let at = |name: &str| rig.folder.path().join(name);
         let (config, socket) = (at("weir.toml"), at("recorder.sock"));
         let text = format!(
-            "[recorder]\nnode = 'node-1'\nsocket = '{}'\nsegments = '{}'\nsigning_key = '{}'\nlow_bytes = 1\n\
-             critical_bytes = 0\nseal_bytes = 1048576\nsync_interval_ms = 20\ngather_ms = 1\n{extra}\n",
-            socket.display(),
-            rig.segments().display(),
-            at("key").display()
+            "{}low_bytes = 1\ncritical_bytes = 0\nseal_bytes = 1048576\nsync_interval_ms = 20\ngather_ms = 1\n{extra}\n",
+            rig.configuration(),
         );
         std::fs::write(&config, text).unwrap();
         let program = env!("CARGO_BIN_EXE_weir-recorder");

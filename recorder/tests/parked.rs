@@ -18,14 +18,7 @@ use weir_ring::Link;
 use weir_segment::Kind;
 
 fn configure(rig: &Rig) -> std::path::PathBuf {
-    let at = |name: &str| rig.folder.path().join(name).display().to_string();
-    let text = format!(
-        "[recorder]\nnode = 'node-1'\nsocket = '{}'\nsegments = '{}'\nsigning_key = '{}'\nlow_bytes = 1\n\
-         critical_bytes = 0\nreclaim_s = 0\n",
-        at("recorder.sock"),
-        rig.segments().display(),
-        at("key")
-    );
+    let text = format!("{}low_bytes = 1\ncritical_bytes = 0\nreclaim_s = 0\n", rig.configuration());
     let path = rig.folder.path().join("weir.toml");
     std::fs::write(&path, text).unwrap();
     path

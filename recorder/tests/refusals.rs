@@ -24,16 +24,10 @@ fn recorded(rig: &Rig) -> PathBuf {
     rig.segments().join("000000000001.seg")
 }
 
-fn start(rig: &Rig) -> Output {
+fn start(rig: &Rig, configuration: &str) -> Output {
     let at = |name: &str| rig.folder.path().join(name);
     let config = at("weir.toml");
-    let text = format!(
-        "[recorder]\nnode = 'node-1'\nsocket = '{}'\nsegments = '{}'\nsigning_key = '{}'\n",
-        at("recorder.sock").display(),
-        rig.segments().display(),
-        at("key").display()
-    );
-    std::fs::write(&config, text).unwrap();
+    std::fs::write(&config, configuration).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_weir-recorder"));
     command
         .arg("--config")
@@ -81,11 +75,38 @@ fn a_segment_that_cannot_be_understood_stops_the_recorder_with_one_line_and_is_l
     ] {
         std::fs::write(&path, bad).unwrap();
         let before = files(&rig.segments());
-        let output = start(&rig);
+        let output = start(&rig, &rig.configuration());
         let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
         assert_eq!(output.status.code(), Some(1), "{what}: {said}");
         assert_eq!(said.lines().count(), 1, "{what}: {said}");
         assert!(said.contains(expected) && said.contains("000000000001.seg"), "{what}: {said}");
         assert_eq!(files(&rig.segments()), before, "{what}: a file was touched");
+    }
+}
+
+#[test]
+fn a_recorder_without_usable_recipients_ends_with_one_line_and_records_nothing() {
+    let rig = Rig::new();
+    let good = rig.configuration();
+    let line = good.lines().find(|line| line.starts_with("recipients")).unwrap();
+    // A key of zeros would give everybody the same secret.
+    let nobody = weir_segment::auditor_key_text(&[0; 32]);
+    let many: Vec<_> =
+        (1..=33).map(|n| format!("'{}'", weir_segment::auditor_key_text(&[n; 32]).trim())).collect();
+    for (what, recipients, expected) in [
+        ("none named", String::new(), "names no recipients"),
+        ("an empty list", "recipients = []".to_owned(), "encryption = \"none\""),
+        ("no key", "recipients = ['/nowhere/auditor.pub']".to_owned(), "/nowhere/auditor.pub"),
+        ("an unusable key", format!("recipients = ['{}']", nobody.trim()), "usable key"),
+        ("too many", format!("recipients = [{}]", many.join(", ")), "between 1 and 32 recipients, not 33"),
+        ("both", format!("{line}\nencryption = 'none'"), "leave one out"),
+    ] {
+        let output = start(&rig, &good.replace(line, &recipients));
+        let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{what}: {said}");
+        assert_eq!(said.lines().count(), 1, "{what}: {said}");
+        assert!(said.contains(expected), "{what}: {said}");
+        let segments = std::fs::read_dir(rig.segments()).map(|files| files.count()).unwrap_or(0);
+        assert!(segments <= 1, "{what}: there is a segment beside the lock");
     }
 }

@@ -1,20 +1,25 @@
 """Segments as crates/segment/FORMAT.md has them: layouts, hashes, and the verification of a list of segments.
 
-Hashes bodies and reads none, but for a gap's.
+Hashes bodies and reads none, but for a gap's. What an auditor's key opens, `secrets_of` and `Payloads` have.
 """
 
-import array
-import functools
 import struct
-import sys
 from dataclasses import dataclass
 
+import zstandard
 from blake3 import blake3
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, InvalidTag
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from crc import crc32c
 
 HEADER_LEN, FRAME_HEADER_LEN, GRAIN, HEAD_LEN = 4096, 128, 16, 80
 MAX_EVENT_LEN, SALT_LEN, STATEMENT_LEN, SEAL_PAYLOAD_LEN = 16 << 20, 16, 304, 368
+TAG_LEN, ENVELOPE_LEN, MAX_RECIPIENTS, FRONT_LEN = 16, 112, 32, 256
+COMPRESSED, ENCRYPTED = 1, 2
 EVENT, PADDING, INDEX, SEAL = 1, 2, 3, 4
 GAP, GAP_FIXED_LEN, BODY_VERSION, RECORDER_CORE = 11, 56, 1, 0xFFFF
 MOST = (1 << 64) - 1
@@ -22,9 +27,13 @@ MOST = (1 << 64) - 1
 MAGIC, MARK, SALTS_INPUT = b"WEIRSEG\0", b"WF", b"weir segment salts, v1"
 SEAL_PURPOSE = b"WEIR SEAL v1".ljust(16, b"\0")
 KEY_PREFIX = "weir-segment-ed25519:"
-LEAF_KEY, TREE_KEY, HEADER_KEY, INDEX_KEY = (
-    f"weir segment {purpose}, v1".encode().ljust(32, b"\0") for purpose in ("event leaf", "tree", "header", "index")
+AUDITOR_KEY_PREFIX = "weir-auditor-x25519:"
+LEAF_KEY, TREE_KEY, HEADER_KEY, INDEX_KEY, STORED_KEY, DATA_KEY_INFO = (
+    f"weir segment {purpose}, v1".encode().ljust(32, b"\0")
+    for purpose in ("event leaf", "tree", "header", "index", "stored bytes", "data key")
 )
+PAYLOAD_PURPOSE, SALTS_PURPOSE = b"weir segment payloads, v1", b"weir segment salt secret, v1"
+ZSTD_MAGIC, ZSTD_LENGTHS = bytes.fromhex("28b52ffd"), {0x20: (1, 0), 0x60: (2, 256), 0xA0: (4, 0)}
 KINDS = ("session-open session-close request hold release response upload mask-ledger outcome mint gap admin").split()
 
 
@@ -43,37 +52,6 @@ class Cut(Fault):
         super().__init__("damaged", offset, "the file ends inside a frame")
 
 
-# ---- CRC-32C, four bytes a step
-
-
-@functools.cache
-def crc_tables():
-    """What a byte becomes after 8, 16, 24 and 32 steps of one bit."""
-
-    def steps(value):
-        for _ in range(8):
-            value = (value >> 1) ^ (0x82F63B78 if value & 1 else 0)
-        return value
-
-    tables = [[steps(value) for value in range(256)]]
-    for _ in range(3):
-        tables.append([tables[0][value & 0xFF] ^ (value >> 8) for value in tables[-1]])
-    return tables
-
-
-def crc32c(*parts):
-    """Of several parts, each a multiple of four bytes long."""
-    crc, (by_8, by_16, by_24, by_32) = 0xFFFFFFFF, crc_tables()
-    for part in parts:
-        words = array.array("I", part)
-        if sys.byteorder == "big":
-            words.byteswap()
-        for word in words:
-            word ^= crc
-            crc = by_32[word & 0xFF] ^ by_24[word >> 8 & 0xFF] ^ by_16[word >> 16 & 0xFF] ^ by_8[word >> 24]
-    return crc ^ 0xFFFFFFFF
-
-
 # ---- Layouts
 
 
@@ -84,7 +62,14 @@ class Header:
     previous_root: bytes
     public_key: bytes
     salt_secret: bytes
+    compression: int
+    recipients: list
+    data: bytes
     digest: bytes
+
+    @property
+    def has_stored_digest(self):
+        return bool(self.compression or self.recipients)
 
     @classmethod
     def read(cls, data):
@@ -97,9 +82,16 @@ class Header:
         version, flags, length, number = struct.unpack_from("<HHIQ", data, 8)
         check(version == 1, f"version {version} of the format is not known")
         check(crc32c(data[:4092]) == struct.unpack_from("<I", data, 4092)[0], "the header's checksum does not match")
-        check(flags == 0 and data[160:168] == bytes([1, 0, 0, 0, 0, 0, 0, 0]), "its encoding is not known")
+        hashing, compression, encryption, count = data[160:164]
+        check(hashing == 1 and compression in (0, 1) and encryption in (0, 1), "its encoding is not known")
+        if encryption:
+            check(flags == 1 and not any(data[128:160]) and 1 <= count <= MAX_RECIPIENTS, "its encryption is not known")
+        else:
+            check(flags == 0 and count == 0, "its encryption is not known")
         check(length == HEADER_LEN, "the header's length is not 4096")
-        check(not any(data[232:4092]), "bytes of the header that must be zero are not")
+        end = FRONT_LEN + count * ENVELOPE_LEN
+        zeros = data[164:168] + data[232:FRONT_LEN] + data[end:4092]
+        check(not any(zeros), "bytes of the header that must be zero are not")
         check(data[168] <= 63, "the node's name is malformed")
         try:
             data[169 : 169 + data[168]].decode()
@@ -107,7 +99,10 @@ class Header:
             check(False, "the node's name is malformed")
         (begun,) = struct.unpack_from("<q", data, 40)
         digest = blake3(data, key=HEADER_KEY).digest()
-        return cls(number, begun, data[64:96], data[96:128], data[128:160], digest)
+        recipients = [data[at : at + ENVELOPE_LEN] for at in range(FRONT_LEN, end, ENVELOPE_LEN)]
+        return cls(
+            number, begun, data[64:96], data[96:128], data[128:160], compression, recipients, data, digest
+        )  # fmt: skip
 
 
 @dataclass
@@ -136,6 +131,11 @@ class Head:
         return self.ring & 0xFFFF == RECORDER_CORE
 
     @property
+    def is_plain(self):
+        """Stored as it is in every segment."""
+        return self.kind == GAP and self.by_recorder
+
+    @property
     def word(self):
         return KINDS[self.kind - 1] if 1 <= self.kind <= len(KINDS) else f"kind {self.kind}"
 
@@ -156,6 +156,7 @@ class Statement:
     root: bytes
     events: int
     index: bytes
+    stored: bytes
     to_upstream: int
     to_client: int
     earliest: int
@@ -172,33 +173,99 @@ class Statement:
         if len(statement) != STATEMENT_LEN or len(signature) != 64 or statement[:16] != SEAL_PURPOSE:
             raise ValueError("not a seal of a version that is known")
         fields = struct.unpack("<16sQ16s32s32sQ32s32sQQqqqQQ32sII32s", statement)
-        _, number, _, header, root, events, index, _, up, down, earliest, latest, sealed = fields[:13]
+        _, number, _, header, root, events, index, stored, up, down, earliest, latest, sealed = fields[:13]
         index_offset, seal_offset, previous_root, _, _, public_key = fields[13:]
         try:
             Ed25519PublicKey.from_public_bytes(public_key).verify(signature, statement)
         except InvalidSignature:
             raise ValueError("its signature does not match") from None
         return cls(
-            number, header, root, events, index, up, down, earliest, latest, sealed,
+            number, header, root, events, index, stored, up, down, earliest, latest, sealed,
             index_offset, seal_offset, previous_root, public_key,
         )  # fmt: skip
+
+
+# ---- What is encrypted and compressed
+
+
+def secrets_of(header, auditors):
+    """(AES key or None, salt secret) of a segment; None: it is encrypted to others. `auditors` are private keys."""
+    if not header.recipients:
+        return None, header.salt_secret
+    for private in auditors:
+        public = private.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+        envelope = next((envelope for envelope in header.recipients if envelope[:32] == public), None)
+        if envelope is None:
+            continue
+        suite = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
+        try:
+            data_key = suite.decrypt(envelope[32:], private, info=DATA_KEY_INFO + header.data[:FRONT_LEN])
+        except (InvalidTag, ValueError):
+            raise Fault("unreadable", 0, "its data key does not open for a recipient that it names") from None
+        return tuple(blake3(purpose, key=data_key).digest() for purpose in (PAYLOAD_PURPOSE, SALTS_PURPOSE))
+    return None
+
+
+def decompressed(data, length):
+    """The content of a zstd frame in this format's one spelling; None where it is not."""
+    width, base = ZSTD_LENGTHS.get(data[4] if len(data) > 4 else 0, (0, 0))
+    said = int.from_bytes(data[5 : 5 + width], "little") + base
+    if data[:4] != ZSTD_MAGIC or not width or len(data) < 5 + width or said != length:
+        return None
+    reader = zstandard.ZstdDecompressor().decompressobj()
+    try:
+        content = reader.decompress(data)
+    except zstandard.ZstdError:
+        return None
+    return content if reader.eof and not reader.unused_data and len(content) == length else None
+
+
+@dataclass
+class Frame:
+    offset: int
+    kind: int | None
+    front: bytes = b""
+    payload: bytes = b""
+    stored: bytes = b""
+
+    @property
+    def flags(self):
+        return self.front[3]
+
+    def body(self, key):
+        """What the producer made; None: it is not what was stored there. `key` is the segment's AES key."""
+        payload, (length,) = self.payload, struct.unpack_from("<I", self.front, 12)
+        if self.flags & ENCRYPTED:
+            nonce, associated = struct.pack("<QI", self.offset, 0), self.front[:4] + self.front[8:]
+            try:
+                payload = AESGCM(key).decrypt(nonce, payload, associated)
+            except InvalidTag:
+                return None
+        return decompressed(payload, length) if self.flags & COMPRESSED else payload
 
 
 # ---- A list of segments
 
 
-def frames(file):
-    """(offset, type, leaf, head, payload) of each frame after the header."""
+def lengths_agree(flags, stored, produced):
+    packed = stored - (TAG_LEN if flags & ENCRYPTED else 0)
+    agree = 0 <= packed < produced if flags & COMPRESSED else packed == produced
+    return agree and max(stored, produced) <= MAX_EVENT_LEN
+
+
+def frames(file, header):
+    """Each frame after the header, and one of no kind where the file ends."""
     offset = HEADER_LEN
+    allowed = (COMPRESSED if header.compression else 0) | (ENCRYPTED if header.recipients else 0)
     while front := file.read(FRAME_HEADER_LEN):
         if len(front) < FRAME_HEADER_LEN:
             raise Cut(offset)
         mark, kind, flags, crc, stored, produced = struct.unpack_from("<2sBBIII", front)
         if mark != MARK:
             raise Fault("damaged", offset, "no frame begins here")
-        if stored > MAX_EVENT_LEN or produced != stored:
+        if not lengths_agree(flags, stored, produced):
             raise Fault("damaged", offset, "impossible length")
-        if kind not in (EVENT, PADDING, INDEX, SEAL) or flags:
+        if kind not in (EVENT, PADDING, INDEX, SEAL) or flags & ~allowed or (flags and kind != EVENT):
             raise Fault("damaged", offset, "unknown type or flags")
         room = stored + -(FRAME_HEADER_LEN + stored) % GRAIN
         rest = file.read(room)
@@ -209,9 +276,13 @@ def frames(file):
         bare = kind == EVENT or not any(front[16:])
         if any(rest[stored:]) or not bare or (kind == PADDING and any(rest)):
             raise Fault("damaged", offset, "bytes that must be zero are not")
-        yield offset, kind, front[16:48], front[48:], rest[:stored]
+        if kind == EVENT:
+            plain = Head.read(front[48:]).is_plain
+            if (flags and plain) or bool(flags & ENCRYPTED) != bool(header.recipients and not plain):
+                raise Fault("damaged", offset, "a flag that the event rules out or demands")
+        yield Frame(offset, kind, front, rest[:stored], front + rest)
         offset += FRAME_HEADER_LEN + room
-    yield offset, None, b"", b"", b""
+    yield Frame(offset, None)
 
 
 class Salts:
@@ -233,8 +304,10 @@ class Salts:
 class Walk:
     """What one segment's frames add up to."""
 
-    def __init__(self, header):
-        self.header, self.salts = header, Salts(header.salt_secret)
+    def __init__(self, header, secrets):
+        self.header, self.secrets = header, secrets
+        self.salts = secrets and Salts(secrets[1])
+        self.stored = blake3(header.data, key=STORED_KEY)
         self.tree, self.index = blake3(key=TREE_KEY), blake3(key=INDEX_KEY)
         self.chains, self.events, self.index_offset, self.excused = {}, 0, None, None
         self.to_upstream = self.to_client = self.earliest = self.latest = 0
@@ -249,7 +322,7 @@ class Walk:
         self.events += 1
         if head.kind != GAP and self.excused and self.excused[0] == head.ring:
             self.excused = None
-        if (head.kind, head.version) == (GAP, BODY_VERSION) and head.by_recorder and len(body) >= GAP_FIXED_LEN:
+        if head.is_plain and head.version == BODY_VERSION and len(body) >= GAP_FIXED_LEN:
             self.excused = struct.unpack_from("<QQ", body, len(body) - GAP_FIXED_LEN + 8)
 
     def mismatch(self, statement, offset):
@@ -260,6 +333,7 @@ class Walk:
             ("number of events", statement.events, self.events),
             ("Merkle root", statement.root, self.tree.digest()),
             ("index", statement.index, self.index.digest()),
+            ("stored digest", statement.stored, self.stored.digest() if self.header.has_stored_digest else bytes(32)),
             ("place", (statement.seal_offset, statement.index_offset), (offset, index_offset)),
             ("byte count to upstreams", statement.to_upstream, self.to_upstream),
             ("byte count to clients", statement.to_client, self.to_client),
@@ -273,15 +347,17 @@ class Walk:
 class Report:
     number: int = 0
     events: int = 0
+    encrypted: bool = False
+    opened: bool = False
     statement: Statement | None = None
     fault: Fault | None = None
 
 
 class Verifier:
-    """Verifies segments in their order. `checkpoint` is (number, root)."""
+    """Verifies segments in their order. `checkpoint` is (number, root), `auditors` are private keys."""
 
-    def __init__(self, trusted, first=1, checkpoint=None):
-        self.trusted, self.first, self.checkpoint = trusted, first, checkpoint
+    def __init__(self, trusted, first=1, checkpoint=None, auditors=()):
+        self.trusted, self.first, self.checkpoint, self.auditors = trusted, first, checkpoint, auditors
         self.rings, self.complete, self.previous, self.newest = {}, False, None, None
 
     def segment(self, file, may_be_open):
@@ -316,13 +392,15 @@ class Verifier:
     def check(self, file, may_be_open, report):
         header = Header.read(file.read(HEADER_LEN))
         report.number = header.number
+        secrets = secrets_of(header, self.auditors)
+        report.encrypted, report.opened = bool(header.recipients), secrets is not None
         if may_be_open and header.public_key not in self.trusted:
             raise Fault("untrusted-key", 0, header.public_key.hex())
         self.complete = self.complete or (self.previous is None and header.number == 1)
         report.fault = self.place(header)
         if report.fault:
             self.rings, self.complete = {}, False
-        walk = Walk(header)
+        walk = Walk(header, secrets)
         try:
             self.read_frames(file, walk, may_be_open, report)
         finally:
@@ -331,7 +409,8 @@ class Verifier:
     def read_frames(self, file, walk, may_be_open, report):
         sealed = False
         try:
-            for offset, kind, leaf, head, payload in frames(file):
+            for frame in frames(file, walk.header):
+                offset, kind = frame.offset, frame.kind
                 if sealed:
                     if kind is not None:
                         raise Fault("misplaced", offset, "something follows the seal")
@@ -340,16 +419,18 @@ class Verifier:
                     if may_be_open:
                         return None
                     raise Fault("unsealed", offset, "there is no seal")
+                if kind != SEAL:
+                    walk.stored.update(frame.stored)
                 if kind == INDEX:
                     walk.index_offset = offset if walk.index_offset is None else walk.index_offset
-                    walk.index.update(payload)
+                    walk.index.update(frame.payload)
                 elif kind == SEAL:
-                    report.statement = self.seal(walk, payload, offset)
+                    report.statement = self.seal(walk, frame.payload, offset)
                     sealed = offset
                 elif walk.index_offset is not None:
                     raise Fault("misplaced", offset, "an event or padding after the index")
                 elif kind == EVENT:
-                    self.event(walk, offset, leaf, head, payload)
+                    self.event(walk, frame)
         except Fault as fault:
             if sealed and fault.word == "damaged":
                 raise Fault("misplaced", fault.offset, "something follows the seal") from None
@@ -357,20 +438,26 @@ class Verifier:
                 return None
             raise
 
-    def event(self, walk, offset, leaf, head_bytes, body):
+    def event(self, walk, frame):
+        offset, leaf, head_bytes = frame.offset, frame.front[16:48], frame.front[48:]
         head = Head.read(head_bytes)
         name = f"event {head.sequence} of ring {ring_text(head.ring)}"
         after = self.rings.get(head.ring, 0 if self.complete else None)
         self.rings[head.ring] = head.sequence
-        salt = walk.salts.take()
+        salt = walk.salts.take() if walk.salts else None
+        if walk.header.recipients and head.is_plain:
+            salt = bytes(SALT_LEN)
         if after is not None:
             if head.sequence <= after:
                 raise Fault("disordered", offset, f"{name} follows event {after}")
             if head.sequence != after + 1 and walk.excused != (head.ring, after):
                 raise Fault("missing", offset, f"{name} follows event {after}")
-        previous = walk.chains.get(head.session, walk.header.digest)
-        if blake3(salt + previous + head_bytes + body, key=LEAF_KEY).digest() != leaf:
-            raise Fault("edited", offset, name)
+        body = None
+        if salt is not None:
+            previous = walk.chains.get(head.session, walk.header.digest)
+            body = frame.body(walk.secrets and walk.secrets[0])
+            if body is None or blake3(salt + previous + head_bytes + body, key=LEAF_KEY).digest() != leaf:
+                raise Fault("edited", offset, name)
         walk.chains[head.session] = leaf
         walk.add(leaf, head, body)
 

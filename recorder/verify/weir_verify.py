@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Verifies Weir's recordings and proofs with public keys alone. Shares no code with what wrote them.
+"""Verifies Weir's recordings and proofs with public keys alone, and with an auditor's key what was encrypted to it too.
+Shares no code with what wrote them.
 
 Written from crates/segment/FORMAT.md, whose words it uses. The proof of one event and the command line are
 here, lists of segments in recording.py.
 
-    weir_verify.py segments DIR --key FILE [--first N] [--sealed] [--checkpoint FILE] [--json]
+    weir_verify.py segments DIR --key FILE [--auditor-key FILE] [--first N] [--sealed] [--checkpoint FILE] [--json]
     weir_verify.py proof FILE --key FILE [--json]
 
 Ends with 0 if all is well, 1 if something is wrong, 2 if it was called wrongly.
@@ -16,6 +17,8 @@ import os
 import sys
 
 from blake3 import blake3
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 import tree
 from recording import (
@@ -95,6 +98,17 @@ def trusted_keys(path):
     return keys
 
 
+def auditor_key(path):
+    with open(path, "rb") as file:
+        try:
+            key = load_pem_private_key(file.read(), password=None)
+        except (ValueError, TypeError):
+            key = None
+    if not isinstance(key, X25519PrivateKey):
+        raise Refused(f"{path} is no auditor's private key: X25519, PKCS#8 in PEM")
+    return key
+
+
 def read_checkpoint(path):
     if path is None or not os.path.exists(path):
         return None
@@ -117,14 +131,16 @@ def segments(arguments):
     names = sorted(entry.name for entry in entries if entry.is_file(follow_symlinks=False))
     if not names:
         raise Refused(f"{arguments.directory} holds no segments, which proves nothing")
-    verifier = Verifier(trusted_keys(arguments.key), arguments.first, read_checkpoint(arguments.checkpoint))
-    lines, events, bad = [], 0, 0
+    auditors = [auditor_key(path) for path in arguments.auditor_key]
+    verifier = Verifier(trusted_keys(arguments.key), arguments.first, read_checkpoint(arguments.checkpoint), auditors)
+    lines, events, bad, closed = [], 0, 0, 0
     for name in names:
         with open(os.path.join(arguments.directory, name), "rb") as file:
             report = verifier.segment(file, name == names[-1] and not arguments.sealed)
         fault, events, bad = report.fault, events + report.events, bad + bool(report.fault)
+        closed += report.encrypted and not report.opened
         if arguments.json:
-            line = {"file": name, "number": report.number, "events": report.events}
+            line = {"file": name, "number": report.number, "events": report.events, "opened": report.opened}
             lines.append(line | {"fault": fault and fault.word, "offset": fault and fault.offset})
         else:
             state = f"BAD   {name}  {fault}" if fault else f"ok    {name}  {report.events} events"
@@ -141,6 +157,8 @@ def segments(arguments):
     else:
         print(f"{bad} of {len(names)} segments are not as they were written" if bad
               else f"{len(names)} segments, {events} events: complete, in order, unaltered")  # fmt: skip
+        if closed:
+            print(f"{closed} of them encrypted and not opened: their bytes were verified, not what their events say")
     return bad == 0
 
 
@@ -176,6 +194,7 @@ def main():
     verbs = parser.add_subparsers(required=True)
     verb = verbs.add_parser("segments", help="a directory of segments")
     verb.add_argument("directory")
+    verb.add_argument("--auditor-key", action="append", default=[], help="private key that opens encrypted segments")
     verb.add_argument("--first", type=int, default=1, help="number of the first segment (default 1)")
     verb.add_argument("--sealed", action="store_true", help="the recorder has ended: the last must be sealed too")
     verb.add_argument("--checkpoint", help="file that remembers how far this was verified")

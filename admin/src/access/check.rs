@@ -1,7 +1,7 @@
 //! What cannot hold together: names that occur twice or nowhere, logins that do not fit, grants to nobody.
 
 use anyhow::{Result, bail};
-use weir_control::{Grant, Protocol};
+use weir_control::{ChannelBinding, Grant, Protocol, UpstreamTls};
 use weir_sources::closest;
 
 use super::source::{Items, Place, Placed};
@@ -15,6 +15,13 @@ pub(super) fn all(items: &Items, issuers: &[String]) -> Result<()> {
         }
         if item.protocol == Protocol::Postgres && item.database.is_empty() {
             bail!("{at}: connection {:?} names no database", item.name);
+        }
+        if item.channel_binding == ChannelBinding::Require
+            && (item.protocol != Protocol::Postgres || item.tls == UpstreamTls::Off)
+        {
+            bail!(
+                "{at}: channel_binding = \"require\" needs protocol \"postgres\" and tls = \"verify-full\""
+            );
         }
     }
     for (index, placed) in items.roles.iter().enumerate() {
@@ -153,6 +160,18 @@ groups = ["jobs"]
             ("password_file", "authorization_file", 10, "password_file or trust"),
             ("user = \"weir_clinic\"", "", 10, "needs `user`"),
             ("database = \"clinic\"", "database = \"clinic\"\nrecord = \"off\"", 2, "would not be recorded"),
+            (
+                "database = \"clinic\"",
+                "database = \"clinic\"\nchannel_binding = \"require\"",
+                2,
+                "tls = \"verify-full\"",
+            ),
+            (
+                "database = \"clinic\"",
+                "database = \"clinic\"\nchannel_binding = \"requir\"",
+                7,
+                "did you mean `require`",
+            ),
             ("database = \"clinic\"", "database = \"clinic\"\nhold_wait = \"soon\"", 7, "no length of time"),
             (
                 "database = \"clinic\"",

@@ -8,6 +8,7 @@
 //! tls = "verify-full"                   # or "off", for Unix sockets and where you mean it
 //! roots = "db-ca.pem"                   # default: the system's roots
 //! server_name = "db.internal"           # default: the upstream's host
+//! channel_binding = "prefer"            # postgres over TLS: or "require", or "disable" where a proxy ends TLS
 //! database = "clinic"
 //! record = "durable"                    # or "fast"; "off" needs unrecorded = "for measurement only" beside it
 //! hold_wait = "30s"                     # http: how long a held request waits before its 503
@@ -33,7 +34,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
 use toml::Spanned;
-use weir_control::{Connection, Grant, Protocol, Record, UpstreamAddress, UpstreamTls};
+use weir_control::{ChannelBinding, Connection, Grant, Protocol, Record, UpstreamAddress, UpstreamTls};
 use weir_sources::Source;
 
 use super::{Access, LoginKind, Role, SecretFile, Written, check};
@@ -59,6 +60,8 @@ struct ConnectionSource {
     tls: Option<TlsWord>,
     roots: Option<PathBuf>,
     server_name: Option<String>,
+    #[serde(default)]
+    channel_binding: ChannelBinding,
     #[serde(default)]
     database: String,
     record: Option<Record>,
@@ -221,6 +224,7 @@ impl AccessFile<'_> {
             protocol: one.protocol,
             upstream,
             tls,
+            channel_binding: one.channel_binding,
             database: one.database,
             record: one.record.unwrap_or(Record::Durable),
             hold_wait_ms,

@@ -221,8 +221,9 @@ async fn start(
     let mut keygen = command(&bin.join("weir-recorder"), None, End::Terminate);
     keygen.args(["keygen", "--out"]).arg(layout.path("keys/segment.key"));
     run(keygen, "weir-recorder keygen")?;
-    children.start("recorder", ours("weir-recorder", &[]), End::Terminate)?;
+    // It makes the auditor's key that the recorder encrypts to.
     run(ours("weir-admin", &["init"]), "weir-admin init")?;
+    children.start("recorder", ours("weir-recorder", &[]), End::Terminate)?;
     run(ours("weir-admin", &["apply"]), "weir-admin apply")?;
     children.start("admin", ours("weir-admin", &["serve"]), End::Terminate)?;
     initialised.await??;
@@ -264,6 +265,7 @@ async fn check(
         ("WEIR_APPROVER_TOKEN_FILE", path("tokens/approver")),
         ("WEIR_APPROVER2_TOKEN_FILE", path("tokens/approver2")),
         ("WEIR_VERIFY_KEY", path("keys/segment.key.pub")),
+        ("WEIR_AUDITOR_KEY", path("keys/auditor.key")),
         ("WEIR_SEGMENTS", path("segments")),
         ("WEIR_PG_HOST", "localhost".into()),
         ("WEIR_PG_PORT", numbers.postgres.to_string()),

@@ -56,6 +56,9 @@ impl FromRequestParts<Arc<Hub>> for Person {
             outcome = hub.current().verifier.verify(token.as_bytes(), clock::now());
         }
         let verified = outcome.map_err(|refusal| refused(refusal.to_string()))?;
+        if verified.bound_to.is_some() {
+            return Err(refused("bound to a certificate, and none is asked for here".into()));
+        }
         if verified.revoked_by(&hub.current().state.revocations) {
             return Err(refused("revoked".into()));
         }

@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result};
 use indicatif::ProgressBarIter;
 use weir_segment::{Body, Damage, Error, FrameType, HEADER_LEN, Head, Reader};
 
+use super::auditor;
 use crate::progress;
 
 /// Every regular file but hidden ones and notes, by name: the recorder numbers them with leading zeros.
@@ -27,12 +28,15 @@ pub(super) fn segments(dir: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-pub(super) fn open(path: &Path) -> Result<BufReader<ProgressBarIter<File>>> {
+/// A segment's file, whose reading moves the progress bar.
+pub(super) type Input = BufReader<ProgressBarIter<File>>;
+
+pub(super) fn open(path: &Path) -> Result<Input> {
     let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
     Ok(BufReader::with_capacity(256 << 10, progress::watched(file)))
 }
 
-/// Calls `visit` for every event in order; the answer is whether all that is there could be read. Damage ends its
+/// Calls `visit` for every event in order, opened with the command's keys; the answer is whether all that is there could be read. Damage ends its
 /// segment with a word on stderr: the next one may be whole, and `verify` is where damage is judged. Events of a later
 /// Weir are passed over.
 pub(super) fn walk(dir: &Path, visit: impl FnMut(&Head, &Body<'_>) -> Result<()>) -> Result<bool> {
@@ -79,7 +83,7 @@ fn walk_one(
     path: &Path,
     visit: &mut impl FnMut(&Head, &Body<'_>) -> Result<()>,
 ) -> Result<std::result::Result<(), Error>> {
-    let mut reader = match Reader::new(open(path)?) {
+    let mut reader = match auditor::reader(path)? {
         Ok(reader) => reader,
         Err(error) => return Ok(Err(error)),
     };

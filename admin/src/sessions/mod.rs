@@ -1,6 +1,7 @@
 //! Recordings, read from segment files directly: no service is asked, so an auditor needs nothing but the files (and
 //! the public key, to verify). The open segment is read along as far as it is written.
 
+mod auditor;
 mod catalogue;
 mod evidence;
 mod export;
@@ -23,13 +24,15 @@ use anyhow::{Result, bail};
 use weir_segment::SessionId;
 
 pub(crate) use export::Format;
-pub(crate) use reconcile::{Backend, run as reconcile};
+pub(crate) use reconcile::Backend;
 pub(crate) use replay::Since;
 
-use crate::cli::{Recorded, ReplayArgs, Report};
+use crate::cli::{ReconcileArgs, Recorded, ReplayArgs, Report};
 use crate::progress;
 
 pub(crate) async fn run(command: Recorded) -> Result<ExitCode> {
+    let keys = command.segments().map(|segments| segments.auditor_keys.as_slice()).unwrap_or_default();
+    let _held = auditor::hold(keys)?;
     if let Recorded::Replay(arg) = &command
         && arg.serve
     {
@@ -61,7 +64,7 @@ fn dispatch(command: Recorded) -> Result<ExitCode> {
         }
         Recorded::Prove(arg) => prove::run(&arg),
         Recorded::CheckProof { file, key, json } => prove::check(&file, &key, json),
-        Recorded::Reconcile(arg) => reconcile(&arg),
+        Recorded::Reconcile(arg) => reconcile::run(&arg),
         Recorded::Export(arg) => {
             let dir = &arg.segments.segments;
             let session = arg.session.as_deref().map(|session| find(dir, session)).transpose()?;
@@ -71,11 +74,18 @@ fn dispatch(command: Recorded) -> Result<ExitCode> {
     }
 }
 
+pub(crate) fn reconcile(arg: &ReconcileArgs) -> Result<ExitCode> {
+    let _held = auditor::hold(&arg.segments.auditor_keys)?;
+    reconcile::run(arg)
+}
+
 pub(crate) fn report(report: &Report) -> Result<ExitCode> {
-    match report {
-        Report::Hipaa(arg) => evidence::run(evidence::Framework::Hipaa, arg),
-        Report::Nist(arg) => evidence::run(evidence::Framework::Nist, arg),
-    }
+    let (framework, arg) = match report {
+        Report::Hipaa(arg) => (evidence::Framework::Hipaa, arg),
+        Report::Nist(arg) => (evidence::Framework::Nist, arg),
+    };
+    let _held = auditor::hold(&arg.segments.auditor_keys)?;
+    evidence::run(framework, arg)
 }
 
 fn replay(arg: &ReplayArgs) -> Result<ExitCode> {

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use serde_json::{Map, Value, json};
 use weir_segment::{Error, Head, Kind, MAX_PROOF_FILE_LEN, Proof, Proven, Reader, RingId, SessionId};
 
-use super::{export, files, verify};
+use super::{auditor, export, files, verify};
 use crate::cli::ProveArgs;
 use crate::table;
 
@@ -46,7 +46,9 @@ pub(super) fn run(arg: &ProveArgs) -> Result<ExitCode> {
     {
         bail!("{}, which is not sealed yet: by size, by age, or when its recorder ends", unsealed());
     }
-    let proof = weir_segment::prove(files::open(&path)?, head.ring, head.sequence)
+    auditor::reader(&path)?.with_context(unsealed)?;
+    let input = files::open(&path)?;
+    let proof = auditor::keys(|keys| weir_segment::prove(input, keys, head.ring, head.sequence))?
         .with_context(|| format!("{}; run `weir-admin sessions verify`", path.display()))?;
     crate::output::text(&proof.to_json()?);
     Ok(ExitCode::SUCCESS)

@@ -1,13 +1,14 @@
-//! `sessions verify`: one line a segment, and the first bad place by name. Needs public keys alone.
+//! `sessions verify`: one line a segment, and the first bad place by name. Needs public keys alone; with an auditor's key
+//! it looks at the contents of encrypted events too, and says of which segments it did not.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
 use serde::Serialize;
-use weir_segment::{Checkpoint, Fault, Finding, Report, Verifier};
+use weir_segment::{AuditorKey, Checkpoint, Fault, Finding, Report, Verifier};
 
-use super::files;
+use super::{auditor, files};
 
 /// What the auditor knows of the directory besides its keys.
 pub(super) struct Options {
@@ -26,6 +27,8 @@ struct Line {
     events: u64,
     bytes: u64,
     sealed: bool,
+    /// Contents were looked at: it is clear, or one of the keys opened it.
+    opened: bool,
     /// FORMAT.md's word for what is wrong, and where; none: all is well.
     fault: Option<&'static str>,
     offset: Option<u64>,
@@ -34,12 +37,15 @@ struct Line {
 }
 
 pub(super) fn run(dir: &Path, key: &Path, options: &Options) -> Result<ExitCode> {
-    let trusted = public_keys(key)?;
+    auditor::keys(|auditors| verify(dir, &public_keys(key)?, auditors, options))?
+}
+
+fn verify(dir: &Path, trusted: &[[u8; 32]], auditors: &[AuditorKey], options: &Options) -> Result<ExitCode> {
     let segments = files::segments(dir)?;
     if segments.is_empty() {
         bail!("{} holds no segments, which proves nothing", dir.display());
     }
-    let mut verifier = Verifier::new(&trusted).starting_at(options.first);
+    let mut verifier = Verifier::new(trusted).starting_at(options.first).opening_with(auditors);
     if let Some(checkpoint) = options.checkpoint.as_deref().map(remembered).transpose()?.flatten() {
         verifier = verifier.remembering(checkpoint);
     }
@@ -73,6 +79,12 @@ pub(super) fn run(dir: &Path, key: &Path, options: &Options) -> Result<ExitCode>
     } else if bad == 0 {
         let events: u64 = lines.iter().map(|line| line.events).sum();
         say!("{count} segments, {events} events: complete, in order, unaltered");
+        let closed = lines.iter().filter(|line| !line.opened).count();
+        if closed > 0 {
+            say!(
+                "{closed} of them encrypted and not opened: their bytes were verified, not what their events say"
+            );
+        }
     } else {
         say!("{bad} of {count} segments are not as they were written");
     }
@@ -106,6 +118,7 @@ impl Line {
             events: report.events,
             bytes: report.bytes,
             sealed: report.seal.is_some(),
+            opened: report.opened,
             fault: finding.map(|finding| finding.fault.word()),
             offset: finding.map(|finding| finding.offset),
             finding: finding.map(Finding::to_string),
@@ -120,6 +133,7 @@ impl Line {
             events: 0,
             bytes: 0,
             sealed: false,
+            opened: false,
             fault: Some(fault.word()),
             offset: None,
             finding: Some(fault.to_string()),

@@ -20,8 +20,8 @@ pub use credential::{Credential, MaskKey, Secret};
 pub use frame::{Error, Frames, MAX_FRAME_BYTES, encode};
 pub use hold::{HoldRequest, Refusal, Release};
 pub use state::{
-    ClaimCondition, Connection, Ending, Grant, Issuer, Protocol, Record, Revocation, State, UpstreamAddress,
-    UpstreamTls,
+    ChannelBinding, ClaimCondition, Connection, Ending, Grant, Issuer, Protocol, Record, Revocation, State,
+    UpstreamAddress, UpstreamTls,
 };
 
 /// Version of this protocol; both ends must agree.

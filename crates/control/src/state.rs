@@ -62,6 +62,8 @@ pub struct Connection {
     pub protocol: Protocol,
     pub upstream: UpstreamAddress,
     pub tls: UpstreamTls,
+    #[serde(default)]
+    pub channel_binding: ChannelBinding,
     /// Database on the upstream; empty for protocols without.
     pub database: String,
     pub record: Record,
@@ -83,6 +85,20 @@ pub enum UpstreamTls {
     Off,
     /// Certificate and host name are checked against these roots (PEM); empty: the system's roots.
     VerifyFull { roots_pem: String, server_name: Option<String> },
+}
+
+/// Whether a login upstream is bound to the TLS connection that it goes by (SCRAM-SHA-256-PLUS, `tls-server-end-point`).
+/// The words are libpq's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ChannelBinding {
+    /// Never: for a proxy that ends TLS on the way to the server.
+    Disable,
+    /// Where the upstream offers it.
+    #[default]
+    Prefer,
+    /// Nothing else will do.
+    Require,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -46,6 +46,8 @@ pub struct Settings {
     pub request_bodies: RequestBodies,
     /// Look for the injected credential in readable bodies of unmasked answers too, at the price of looking at them.
     pub conceal_secret: bool,
+    /// The client's certificate says who it is: a request may come without a token.
+    pub certified: bool,
 }
 
 impl Settings {
@@ -56,6 +58,7 @@ impl Settings {
             limits: Limits::default(),
             request_bodies: RequestBodies::default(),
             conceal_secret: true,
+            certified: false,
         }
     }
 }

@@ -20,6 +20,8 @@ pub(crate) struct RequestHead {
     /// Fields to send, names lower case, as `name: value` lines each ended by CRLF.
     pub(crate) lines: Vec<u8>,
     pub(crate) token: Zeroizing<Vec<u8>>,
+    /// It has an `Authorization`, whatever that holds.
+    pub(crate) authorized: bool,
     pub(crate) role: Option<String>,
     pub(crate) purpose: Option<String>,
     pub(crate) application: Option<String>,
@@ -111,11 +113,10 @@ impl RequestHead {
             .collect();
         let mut declared = Declared::default();
         let mut host = None;
-        let mut authorized = false;
         for field in fields {
             let value = field.value.trim_ascii();
             match Kind::of(field.name) {
-                Kind::Authorization if std::mem::replace(&mut authorized, true) => {
+                Kind::Authorization if std::mem::replace(&mut self.authorized, true) => {
                     return Err(Refusal::bad("authorization is repeated"));
                 }
                 Kind::Authorization => self.read_token(value),

@@ -43,6 +43,11 @@ pub enum Error {
     UpstreamState(&'static str),
     #[error("the upstream sent an unknown message type 0x{0:02x}")]
     UpstreamUnknown(u8),
+    /// The connection requires channel binding.
+    #[error(
+        "the upstream offers no channel binding, and the connection requires it (channel_binding = \"require\")"
+    )]
+    UpstreamUnbound,
     /// It could not prove that it knows the credential.
     #[error("the upstream failed to authenticate itself")]
     UpstreamUnproven,
@@ -80,6 +85,7 @@ impl Error {
             Self::StaleCredential
             | Self::UpstreamRefused(_)
             | Self::UpstreamMethod
+            | Self::UpstreamUnbound
             | Self::UpstreamUnproven => *b"08001",
             Self::UpstreamLength
             | Self::UpstreamMalformed(_)
@@ -106,6 +112,7 @@ impl Blame for Error {
             | Self::UpstreamMethod
             | Self::UpstreamRefused(_)
             | Self::UpstreamState(_)
+            | Self::UpstreamUnbound
             | Self::UpstreamUnknown(_)
             | Self::UpstreamUnproven => Fault::Upstream,
         }

@@ -26,6 +26,8 @@ enum Stage {
 pub(crate) struct Login {
     upstream: UpstreamLogin,
     stage: Stage,
+    /// The exchange under way is bound to the TLS connection.
+    bound: bool,
 }
 
 impl Login {
@@ -44,7 +46,7 @@ impl Login {
             }
             out.put_u8(0);
         });
-        Self { upstream, stage: Stage::Asked }
+        Self { upstream, stage: Stage::Asked, bound: false }
     }
 
     pub(crate) const fn upstream(&self) -> &UpstreamLogin {
@@ -57,6 +59,10 @@ impl Login {
         let mut fields = Fields(body);
         let code = fields.u32().ok_or(MALFORMED)?;
         let stage = std::mem::replace(&mut self.stage, Stage::Answered);
+        if self.upstream.binding_required && !self.bound && code != 10 {
+            // Whatever it asks for, an answer could serve whoever sits between.
+            return Err(Error::UpstreamUnbound);
+        }
         let secret = &*self.upstream.secret;
         self.stage = match (code, stage, secret) {
             (0, Stage::Asked, UpstreamSecret::None) | (0, Stage::Answered, _) => return Ok(true),
@@ -78,14 +84,17 @@ impl Login {
                 Stage::Answered
             }
             (10, Stage::Asked, UpstreamSecret::Scram(_)) => {
-                let plus = offers_plus(fields)?;
-                let binding = match (&self.upstream.channel_binding, plus) {
+                let binding = match (&self.upstream.channel_binding, offers_plus(fields)?) {
                     (None, _) => Binding::None,
                     (Some(_), false) => Binding::Unoffered,
                     (Some(hash), true) => Binding::EndPoint(hash),
                 };
+                self.bound = matches!(binding, Binding::EndPoint(_));
+                if self.upstream.binding_required && !self.bound {
+                    return Err(Error::UpstreamUnbound);
+                }
                 let client = scram::Client::new(&self.upstream.random, binding);
-                put_initial(out, plus && self.upstream.channel_binding.is_some(), &client.first());
+                put_initial(out, self.bound, &client.first());
                 Stage::Challenge(client)
             }
             (11, Stage::Challenge(mut client), UpstreamSecret::Scram(keys)) => {

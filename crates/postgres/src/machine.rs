@@ -1,24 +1,30 @@
 //! The machine itself: the phases of a conversation, from the StartupMessage inside TLS to its end.
 
+use std::ops::Range;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::BufMut as _;
 use weir_mask::MaskKey;
-use weir_policy::{Obligations, Request, Timestamp, Verdict};
+use weir_policy::{Denial, Obligations, Reason, Request, Timestamp, Verdict};
 use weir_wire::{Action, Admission, Farewell, Lane, Login, Machine, Outbox, Side, Step, UpstreamLogin};
 
 use crate::asides::{check_reading, is_safe_encoding};
 use crate::client::Next;
 use crate::codec::{Fields, body, header, message, put_cstr, put_empty};
 use crate::probe::sqlstate;
+use crate::proof::{self, Proof};
 use crate::session::{Session, Shared};
 use crate::startup::{self, Startup};
 use crate::{CancelKey, CatalogSource, Error, FactsSource, Limits, login, refusal, upstream};
 
+/// What surrounds a token in the message that carries it, at most: mechanism, host and port among it.
+const ANSWER_BYTES: usize = 512;
+
 /// One client's conversation.
 pub struct PostgresMachine {
     shared: Shared,
+    proof: Proof,
     phase: Phase,
     /// Of the error that ended it.
     failure: Option<[u8; 5]>,
@@ -29,11 +35,14 @@ enum Phase {
     Startup,
     /// Waiting for the token.
     Token(Box<Startup>),
-    /// The driver was asked who this is; `len` is the password message's, until it is dropped.
+    /// The driver was asked who this is; `len` bytes are dropped with its answer, `token` stands in them.
     Admission {
         startup: Box<Startup>,
+        token: Range<usize>,
         len: usize,
     },
+    /// The client was told why its token is not taken, and has a word to say to that before the end.
+    Told(Denial),
     LoggingIn(Box<LoggingIn>),
     Open(Box<Session>),
     Ended,
@@ -56,12 +65,19 @@ impl PostgresMachine {
         catalogs: Rc<dyn CatalogSource>,
         key: Arc<MaskKey>,
     ) -> Self {
-        Self { shared: Shared { limits, facts, catalogs, key }, phase: Phase::Startup, failure: None }
+        let shared = Shared { limits, facts, catalogs, key };
+        Self { shared, proof: Proof::default(), phase: Phase::Startup, failure: None }
     }
 
-    fn startup(&mut self, input: &[u8], out: &mut Outbox) -> Result<Action, Error> {
+    /// Asks its client for something other than its token as the password.
+    #[must_use]
+    pub fn asking_for(self, proof: Proof) -> Self {
+        Self { proof, ..self }
+    }
+
+    fn startup(&mut self, input: &[u8], out: &mut Outbox) -> Result<Next, Error> {
         let Some((version, parameters)) = startup::packet(input, self.shared.limits.startup_bytes)? else {
-            return Ok(Action::NeedMore);
+            return Ok(Next::Act(Action::NeedMore));
         };
         let len = parameters.end;
         let startup = Startup::parse(version, input.get(parameters).unwrap_or_default())?;
@@ -74,13 +90,17 @@ impl PostgresMachine {
                 }
             });
         }
-        message(&mut out.client, b'R', |out| out.put_u32(3));
-        self.phase = Phase::Token(Box::new(startup));
-        Ok(Action::Discard { len })
+        let startup = Box::new(startup);
+        if self.proof.ask(&mut out.client) {
+            self.phase = Phase::Token(startup);
+            return Ok(Next::Act(Action::Discard { len }));
+        }
+        self.phase = Phase::Admission { startup, token: 0..0, len };
+        Ok(Next::Ask)
     }
 
-    /// Length of the password message once it is there whole.
-    fn token(&self, input: &[u8]) -> Result<Option<usize>, Error> {
+    /// Where the token stands in the message that answers, once that is there whole, and that message's length.
+    fn token(&self, input: &[u8]) -> Result<Option<(Range<usize>, usize)>, Error> {
         let Some(header) = header(input).map_err(|_| Error::ClientLength)? else { return Ok(None) };
         match header.tag {
             b'p' => {}
@@ -88,13 +108,55 @@ impl PostgresMachine {
             _ => return Err(Error::ClientState("a password message with the token must come first")),
         }
         let limit = self.shared.limits.token_bytes;
-        if header.total > limit + 6 {
+        let around = match self.proof {
+            Proof::Password | Proof::Certificate => 6,
+            Proof::Bearer(_) => ANSWER_BYTES,
+        };
+        if header.total > limit + around {
             return Err(Error::TokenTooLong(limit));
         }
         let Some(body) = body(input, header.total) else { return Ok(None) };
-        let mut fields = Fields(body);
-        fields.cstr().filter(|_| fields.is_empty()).ok_or(Error::ClientMalformed("password"))?;
-        Ok(Some(header.total))
+        let token = self.proof.token(body)?;
+        let head = header.total - body.len();
+        Ok(Some((token.start + head..token.end + head, header.total)))
+    }
+
+    /// Looks at the answer to what was asked.
+    fn answered(&mut self, startup: Box<Startup>, input: &[u8], out: &mut Outbox) -> Result<Next, Error> {
+        let (token, len) = match self.token(input) {
+            Ok(Some(read)) => read,
+            unread => {
+                self.phase = Phase::Token(startup);
+                return unread.map(|_| Next::Act(Action::NeedMore));
+            }
+        };
+        if token.is_empty() && self.proof.tell(&mut out.client) {
+            let denial =
+                Denial { rule: "(token)".into(), reason: Reason::Unauthenticated, message: "".into() };
+            self.phase = Phase::Told(denial);
+            return Ok(Next::Act(Action::Discard { len }));
+        }
+        self.phase = Phase::Admission { startup, token, len };
+        Ok(Next::Ask)
+    }
+
+    /// The last word of a client that was told why its token is not taken.
+    fn acknowledged(&mut self, input: &[u8], out: &mut Outbox) -> Result<Next, Error> {
+        let Some(header) = header(input).map_err(|_| Error::ClientLength)? else {
+            return Ok(Next::Act(Action::NeedMore));
+        };
+        if header.tag != b'p' || header.total > ANSWER_BYTES {
+            return Err(Error::ClientState("the answer to a refused token is one byte"));
+        }
+        let Some(body) = body(input, header.total) else { return Ok(Next::Act(Action::NeedMore)) };
+        if !proof::is_acknowledgement(body) {
+            return Err(Error::ClientMalformed("OAUTHBEARER"));
+        }
+        let Phase::Told(denial) = std::mem::replace(&mut self.phase, Phase::Ended) else {
+            return Err(Error::Contract("nothing was told"));
+        };
+        refusal::login_denied(&mut out.client, &denial, self.proof.refused());
+        Ok(Next::Act(Action::Close))
     }
 
     fn log_in(
@@ -192,17 +254,12 @@ impl PostgresMachine {
 
     fn client_step(&mut self, input: &[u8], out: &mut Outbox) -> Result<Next, Error> {
         match &mut self.phase {
-            Phase::Startup => self.startup(input, out).map(Next::Act),
+            Phase::Startup => self.startup(input, out),
             Phase::Token(startup) => {
                 let startup = std::mem::take(startup);
-                let read = self.token(input);
-                let Ok(Some(len)) = read else {
-                    self.phase = Phase::Token(startup);
-                    return read.map(|_| Next::Act(Action::NeedMore));
-                };
-                self.phase = Phase::Admission { startup, len };
-                Ok(Next::Ask)
+                self.answered(startup, input, out)
             }
+            Phase::Told(_) => self.acknowledged(input, out),
             Phase::Admission { .. } | Phase::LoggingIn(_) => Ok(Next::Act(Action::NeedMore)),
             Phase::Open(session) => session.client(input, out),
             Phase::Ended => Ok(Next::Act(Action::Close)),
@@ -214,10 +271,12 @@ impl PostgresMachine {
             Phase::LoggingIn(_) => self.upstream_login(input, out),
             Phase::Open(session) => session.upstream(input, out),
             Phase::Ended => Ok(Action::Close),
-            Phase::Startup | Phase::Token(_) | Phase::Admission { .. } if input.is_empty() => {
+            Phase::Startup | Phase::Token(_) | Phase::Admission { .. } | Phase::Told(_)
+                if input.is_empty() =>
+            {
                 Ok(Action::NeedMore)
             }
-            Phase::Startup | Phase::Token(_) | Phase::Admission { .. } => {
+            Phase::Startup | Phase::Token(_) | Phase::Admission { .. } | Phase::Told(_) => {
                 Err(Error::UpstreamState("it spoke before it was spoken to"))
             }
         }
@@ -226,25 +285,22 @@ impl PostgresMachine {
     /// The question that [`Next::Ask`] stands for.
     fn question<'a>(&'a self, input: &'a [u8]) -> Option<Step<'a>> {
         match &self.phase {
-            Phase::Admission { startup, .. } => {
-                let token = Fields(input.get(5..)?).cstr()?.trim_ascii();
-                Some(Step::Identify(Login {
-                    token,
-                    connection: startup.database.as_deref(),
-                    role: Some(&startup.user),
-                    purpose: startup.purpose.as_deref(),
-                    application: startup.application.as_deref(),
-                }))
-            }
+            Phase::Admission { startup, token, .. } => Some(Step::Identify(Login {
+                token: input.get(token.clone())?.trim_ascii(),
+                connection: startup.database.as_deref(),
+                role: Some(&startup.user),
+                purpose: startup.purpose.as_deref(),
+                application: startup.application.as_deref(),
+            })),
             Phase::Open(session) => session.request().map(|request| Step::Decide { lane: Lane(0), request }),
-            Phase::Startup | Phase::Token(_) | Phase::LoggingIn(_) | Phase::Ended => None,
+            Phase::Startup | Phase::Token(_) | Phase::Told(_) | Phase::LoggingIn(_) | Phase::Ended => None,
         }
     }
 
     /// For a fault that is not this machine's own error: whom the conversation waited for when it happened.
     const fn fault_code(&self) -> [u8; 5] {
         match self.phase {
-            Phase::Startup | Phase::Token(_) => *b"08P01",
+            Phase::Startup | Phase::Token(_) | Phase::Told(_) => *b"08P01",
             Phase::Admission { .. } | Phase::LoggingIn(_) => *b"57P03",
             Phase::Open(_) | Phase::Ended => *b"58000",
         }
@@ -290,10 +346,15 @@ impl Machine for PostgresMachine {
 
     fn admit(&mut self, admission: Admission, _now: Timestamp, out: &mut Outbox) -> Result<Action, Error> {
         let (startup, len) = match std::mem::replace(&mut self.phase, Phase::Ended) {
-            Phase::Admission { startup, len } => (*startup, len),
+            Phase::Admission { startup, len, .. } => (*startup, len),
             // The credential was stale; nothing has been said to the client yet.
             Phase::LoggingIn(logging_in) if !logging_in.accepted => (logging_in.startup, 0),
-            Phase::LoggingIn(_) | Phase::Startup | Phase::Token(_) | Phase::Open(_) | Phase::Ended => {
+            Phase::LoggingIn(_)
+            | Phase::Startup
+            | Phase::Token(_)
+            | Phase::Told(_)
+            | Phase::Open(_)
+            | Phase::Ended => {
                 return Err(self.fail(Error::Contract("nobody asked to be admitted")));
             }
         };
@@ -304,7 +365,12 @@ impl Machine for PostgresMachine {
                 Ok(Action::Discard { len })
             }
             Admission::Deny(denial) => {
-                refusal::login_denied(&mut out.client, &denial);
+                // Only a token is worth another try with another one.
+                if denial.reason == Reason::Unauthenticated && len > 0 && self.proof.tell(&mut out.client) {
+                    self.phase = Phase::Told(denial);
+                    return Ok(Action::Discard { len });
+                }
+                refusal::login_denied(&mut out.client, &denial, self.proof.refused());
                 Ok(Action::Close)
             }
         }
@@ -316,6 +382,7 @@ impl Machine for PostgresMachine {
             Phase::Startup
             | Phase::Token(_)
             | Phase::Admission { .. }
+            | Phase::Told(_)
             | Phase::LoggingIn(_)
             | Phase::Ended => None,
         }
@@ -355,7 +422,11 @@ impl Machine for PostgresMachine {
         match &self.phase {
             Phase::Open(session) => session.idle(),
             Phase::Ended => true,
-            Phase::Startup | Phase::Token(_) | Phase::Admission { .. } | Phase::LoggingIn(_) => false,
+            Phase::Startup
+            | Phase::Token(_)
+            | Phase::Admission { .. }
+            | Phase::Told(_)
+            | Phase::LoggingIn(_) => false,
         }
     }
 
@@ -363,7 +434,15 @@ impl Machine for PostgresMachine {
         let (sqlstate, text) = match why {
             Farewell::Idle => (*b"57P05", "terminating connection: idle for too long"),
             Farewell::Expired => {
-                (*b"57P01", "terminating connection: the token has expired, connect again with a fresh one")
+                let text = match self.proof {
+                    Proof::Password | Proof::Bearer(_) => {
+                        "terminating connection: the token has expired, connect again with a fresh one"
+                    }
+                    Proof::Certificate => {
+                        "terminating connection: the client certificate has expired, connect again with a fresh one"
+                    }
+                };
+                (*b"57P01", text)
             }
             Farewell::Revoked => (*b"57P01", "terminating connection: access was revoked"),
             Farewell::Shutdown => (*b"57P01", "terminating connection: the gateway is shutting down"),

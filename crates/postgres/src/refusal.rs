@@ -21,7 +21,7 @@ pub(crate) fn error(out: &mut BytesMut, sqlstate: [u8; 5], text: &str) {
 }
 
 /// A login that was refused. Whatever was wrong with the identity, the text is the same.
-pub(crate) fn login_denied(out: &mut BytesMut, denial: &Denial) {
+pub(crate) fn login_denied(out: &mut BytesMut, denial: &Denial, unauthenticated: &str) {
     let sqlstate = match denial.reason {
         Reason::Unauthenticated => *b"28P01",
         Reason::Forbidden if &*denial.rule == UNKNOWN_CONNECTION => *b"3D000",
@@ -31,9 +31,7 @@ pub(crate) fn login_denied(out: &mut BytesMut, denial: &Denial) {
         Reason::Unavailable => *b"57P03",
     };
     let text = match denial.reason {
-        Reason::Unauthenticated => {
-            "authentication failed: the password must be a valid, unexpired token for this gateway"
-        }
+        Reason::Unauthenticated => unauthenticated,
         Reason::Forbidden
         | Reason::Limit
         | Reason::NotApproved
@@ -174,7 +172,7 @@ mod tests {
                 let mut out = BytesMut::new();
                 let denial =
                     Denial { message: Arc::from(*why), ..denial("(identity)", Reason::Unauthenticated) };
-                login_denied(&mut out, &denial);
+                login_denied(&mut out, &denial, "one text");
                 fields(&out).join("|")
             })
             .collect();

@@ -1,23 +1,41 @@
 //! Writing a segment: events in, frames out, then the seal. What it makes is appended to a [`Batch`]; the caller writes
 //! batches to the file in order and decides what is durable.
 
+use ring::rand::SecureRandom;
+
 use crate::batch::Batch;
 use crate::body::Body;
+use crate::envelope::DataKey;
 use crate::event::{Event, HEAD_LEN, Head, MAX_EVENT_LEN};
-use crate::frame::{self, FRAME_HEADER_LEN, FrameType};
-use crate::hash::{self, Digest, IndexHash, LEAF_PREFIX_LEN, Salts};
-use crate::header::{self, Header};
+use crate::frame::{self, FRAME_HEADER_LEN, FrameType, Lengths, TAG_LEN};
+use crate::hash::{self, Digest, IndexHash, LEAF_PREFIX_LEN, SALT_LEN, Salts, StoredHash};
+use crate::header::{self, Compression, FRONT_LEN, Header, MAX_RECIPIENTS};
 use crate::ledger::{Carry, Ledger};
 use crate::merkle::Tree;
+use crate::payload::{Packer, Secrets, is_plain};
 use crate::seal::{SEAL_PAYLOAD_LEN, Seal, SigningKey, Statement};
 use crate::{Error, RingId, Sequence, SessionId};
 
-/// A segment being written.
+/// zstd's level. Higher ones cost more and gain little on rows.
+const ZSTD_LEVEL: i32 = 1;
+
+/// To whom a segment is encrypted.
+#[derive(Clone, Copy)]
+pub struct Recipients<'a> {
+    /// Auditors' public keys: at least one, at most [`MAX_RECIPIENTS`].
+    pub keys: &'a [[u8; 32]],
+    /// Where the data key comes from.
+    pub random: &'a dyn SecureRandom,
+}
+
+/// A segment being written. Its secrets are wiped with it.
 #[derive(Debug)]
 pub struct Builder {
     pub(crate) header: Header,
     pub(crate) genesis: Digest,
-    pub(crate) salts: Salts,
+    /// `None`: encrypted, and begun by another process.
+    pub(crate) secrets: Option<(Secrets, Salts)>,
+    pub(crate) packer: Option<Packer>,
     pub(crate) tree: Tree,
     pub(crate) ledger: Ledger,
     /// Bytes of the file so far, batches not yet written included.
@@ -35,31 +53,51 @@ pub struct Sealed {
 }
 
 impl Builder {
-    /// Begins the segment after `carry`, and appends its header to `out`. Number and previous root are taken from
-    /// `carry`, whatever `header` holds; and time never goes back, whatever the clock does.
-    #[must_use]
-    pub fn begin(header: Header, carry: &Carry, out: &mut Batch) -> Self {
+    /// Begins the segment after `carry`, and appends its header to `out`, which all of the segment must go through. Number
+    /// and previous root are taken from `carry`, whatever `header` holds; and time never goes back, whatever the clock
+    /// does. With `recipients` the segment is encrypted to them under a key of its own, else anybody can read it.
+    ///
+    /// # Errors
+    /// The operator's: no recipient, too many, or a key that is none. The system's: no randomness.
+    pub fn begin(
+        header: Header,
+        recipients: Option<Recipients<'_>>,
+        carry: &Carry,
+        out: &mut Batch,
+    ) -> Result<Self, Error> {
         let begun_unix_us = header.begun_unix_us.max(carry.sealed_unix_us);
-        let header = Header { number: carry.number + 1, previous_root: carry.root, begun_unix_us, ..header };
+        let (number, previous_root) = (carry.number + 1, carry.root);
+        let mut header = Header { number, previous_root, begun_unix_us, envelopes: Vec::new(), ..header };
+        let secrets = match recipients {
+            None => Secrets::clear(&header.salt_secret),
+            Some(recipients) => encrypt(&mut header, recipients)?,
+        };
+        let packer = match header.compression {
+            Compression::None => None,
+            Compression::Zstd => Some(Packer::new(ZSTD_LEVEL)?),
+        };
         let bytes = header.write();
+        out.begin(header.has_stored_digest().then(StoredHash::new));
         out.extend_from_slice(bytes.as_slice());
-        let salts = Salts::new(&header.salt_secret, 0);
-        Self {
+        let salts = secrets.salts(0);
+        Ok(Self {
             genesis: header::digest(&bytes),
-            salts,
+            secrets: Some((secrets, salts)),
+            packer,
             tree: Tree::default(),
             ledger: Ledger::resume(carry),
             len: bytes.len() as u64,
             after_unclean_end: false,
             header,
-        }
+        })
     }
 
     /// Appends one event of `len` bytes (head and body), which `fill` copies into place: all of them, the place holds
     /// something else before.
     ///
     /// # Errors
-    /// The producer's: an event shorter than a head or longer than the maximum; nothing was appended then.
+    /// The producer's: an event shorter than a head or longer than the maximum. The caller's: an event that must be
+    /// encrypted, in a segment whose key is gone. Nothing was appended then.
     pub fn append(
         &mut self,
         out: &mut Batch,
@@ -74,30 +112,88 @@ impl Builder {
         if len > MAX_EVENT_LEN {
             return Err(Error::TooLong { len, max: MAX_EVENT_LEN });
         }
-        let payload_len = len - HEAD_LEN;
-        let frame = out.room(frame::frame_len(payload_len));
-        let Some((prefix, rest)) = frame.split_first_chunk_mut::<LEAF_PREFIX_LEN>() else {
-            return Err(Error::Short { len });
-        };
-        let Some((event, padding)) = rest.split_at_mut_checked(len) else { return Err(Error::Short { len }) };
-        padding.fill(0);
+        let start = out.len();
+        let tag = if self.header.is_encrypted() { TAG_LEN } else { 0 };
+        let frame = out.room(frame::frame_len(len - HEAD_LEN + tag));
+        let used = self.fill_frame(frame, ring, sequence, len, fill);
+        out.shrink(start + used.as_ref().copied().unwrap_or(0));
+        self.len += used? as u64;
+        Ok(())
+    }
+
+    /// Makes an event's frame of it at the front of `frame`; the answer is the frame's length.
+    fn fill_frame(
+        &mut self,
+        frame: &mut [u8],
+        ring: RingId,
+        sequence: Sequence,
+        len: usize,
+        fill: impl FnOnce(&mut [u8]),
+    ) -> Result<usize, Error> {
+        let short = || Error::Short { len };
+        let (prefix, rest) = frame.split_first_chunk_mut::<LEAF_PREFIX_LEN>().ok_or_else(short)?;
+        let event = rest.get_mut(..len).ok_or_else(short)?;
         fill(event);
-        let Some(head) = event.first_chunk_mut::<HEAD_LEN>() else { return Err(Error::Short { len }) };
+        let head = event.first_chunk_mut::<HEAD_LEN>().ok_or_else(short)?;
         let place = [ring.0.to_le_bytes(), sequence.0.to_le_bytes()];
         head.iter_mut().zip(place.as_flattened()).for_each(|(to, from)| *to = *from);
         let decoded = Head::read(head);
-        let salt = self.salts.next();
+        let plain = is_plain(&decoded);
         // The frame's prefix is written last; until then its room holds what the leaf is made of beside the event.
-        prefix.iter_mut().zip(salt).for_each(|(to, from)| *to = from);
-        let leaf = self.ledger.add(&decoded, self.len, self.genesis, |previous| {
-            if let Some(room) = frame.get_mut(salt.len()..LEAF_PREFIX_LEN) {
-                room.copy_from_slice(&previous.0);
-            }
-            hash::leaf(frame.get(..LEAF_PREFIX_LEN + len).unwrap_or_default())
-        });
+        let (salt_place, previous_place) = prefix.split_at_mut(SALT_LEN);
+        salt_place.copy_from_slice(&self.next_salt(plain)?);
+        let previous = self.ledger.previous(decoded.session, self.genesis);
+        previous_place.copy_from_slice(&previous.0);
+        let leaf = hash::leaf(frame.get(..LEAF_PREFIX_LEN + len).unwrap_or_default());
+        let used = self.store(frame, len - HEAD_LEN, plain, &leaf)?;
+        self.ledger.add(&decoded, self.len, leaf);
         self.tree.push(leaf);
-        self.len += frame.len() as u64;
-        frame::finish(frame, FrameType::Event, payload_len, &leaf)
+        Ok(used)
+    }
+
+    /// The next event's salt. `plain`: it is stored as it is, so that in an encrypted segment it has none to keep.
+    fn next_salt(&mut self, plain: bool) -> Result<[u8; SALT_LEN], Error> {
+        let encrypted = self.header.is_encrypted();
+        match &mut self.secrets {
+            Some((_, salts)) => {
+                let salt = salts.next();
+                Ok(if encrypted && plain { [0; SALT_LEN] } else { salt })
+            }
+            None if plain => Ok([0; SALT_LEN]),
+            None => Err(Error::NoDataKey),
+        }
+    }
+
+    /// Compresses and encrypts a frame's payload as this segment does, and completes the frame.
+    fn store(
+        &mut self,
+        frame: &mut [u8],
+        produced: usize,
+        plain: bool,
+        leaf: &Digest,
+    ) -> Result<usize, Error> {
+        let (mut flags, mut stored) = (0, produced);
+        if let Some(packer) = self.packer.as_mut().filter(|_| !plain) {
+            let body = frame.get_mut(FRAME_HEADER_LEN..).and_then(|rest| rest.get_mut(..produced));
+            if let Some(packed) = packer.pack(body.unwrap_or_default()) {
+                (flags, stored) = (frame::COMPRESSED, packed);
+            }
+        }
+        let cipher = self.secrets.as_ref().map(|(secrets, _)| secrets);
+        let cipher = cipher.filter(|secrets| secrets.encrypts() && !plain);
+        let len = stored + if cipher.is_some() { TAG_LEN } else { 0 };
+        flags |= if cipher.is_some() { frame::ENCRYPTED } else { 0 };
+        let used = frame::frame_len(len);
+        let room = frame.len();
+        let frame = frame.get_mut(..used).ok_or(Error::NoRoom { room })?;
+        let lengths = Lengths { stored: len, produced };
+        frame::write_prefix(frame, FrameType::Event, flags, lengths, leaf)?;
+        if let Some(cipher) = cipher {
+            cipher.seal(frame, self.len, stored)?;
+        }
+        frame.get_mut(FRAME_HEADER_LEN + len..).unwrap_or_default().fill(0);
+        frame::close(frame);
+        Ok(used)
     }
 
     /// Appends an event of the recorder's own.
@@ -129,7 +225,7 @@ impl Builder {
     /// Appends index and seal: the segment is complete with them. `is_retired` names rings to forget.
     ///
     /// # Errors
-    /// None in practice: index frames are cut to size.
+    /// The caller's: `out` is not what all of the segment went through.
     pub fn seal(
         mut self,
         out: &mut Batch,
@@ -144,6 +240,8 @@ impl Builder {
             digest.update(payload);
             self.bare_frame(out, FrameType::Index, payload.len(), |room| room.copy_from_slice(payload))
         })?;
+        let needs_digest = self.header.has_stored_digest();
+        let stored = if needs_digest { out.stored_digest(self.len)? } else { Digest::ZERO };
         let statement = Statement {
             number: self.header.number,
             id: self.header.id,
@@ -151,6 +249,7 @@ impl Builder {
             root: self.tree.root(),
             events: self.tree.len(),
             index: digest.finish(),
+            stored,
             to_upstream_bytes: self.ledger.to_upstream_bytes,
             to_client_bytes: self.ledger.to_client_bytes,
             earliest_unix_us: self.ledger.earliest_unix_us,
@@ -182,7 +281,9 @@ impl Builder {
         let payload = frame.get_mut(FRAME_HEADER_LEN..).and_then(|rest| rest.get_mut(..payload_len));
         fill(payload.unwrap_or_default());
         self.len += frame.len() as u64;
-        frame::finish(frame, kind, payload_len, &Digest::ZERO)
+        frame::write_prefix(frame, kind, 0, Lengths::same(payload_len), &Digest::ZERO)?;
+        frame::close(frame);
+        Ok(())
     }
 
     #[must_use]
@@ -231,6 +332,21 @@ impl Builder {
     pub const fn latest_unix_us(&self) -> i64 {
         self.ledger.latest_unix_us
     }
+}
+
+/// Draws a data key, encrypts it to everybody into `header`, and makes the segment's secrets of it.
+fn encrypt(header: &mut Header, recipients: Recipients<'_>) -> Result<Secrets, Error> {
+    let count = recipients.keys.len();
+    if !(1..=MAX_RECIPIENTS).contains(&count) {
+        return Err(Error::Recipients { count, max: MAX_RECIPIENTS });
+    }
+    header.salt_secret = [0; 32];
+    let key = DataKey::generate(recipients.random)?;
+    let front: [u8; FRONT_LEN] = header.front(count);
+    let envelopes =
+        recipients.keys.iter().map(|&recipient| key.seal_to(recipient, &front, recipients.random));
+    header.envelopes = envelopes.collect::<Result<_, _>>()?;
+    Ok(Secrets::from_data_key(&key))
 }
 
 /// An event about no session in particular, said by the recorder.

@@ -43,6 +43,10 @@ fn the_documents_constants_are_the_codes() {
         ("SEAL_PAYLOAD_LEN", seal::SEAL_PAYLOAD_LEN),
         ("SEAL_FRAME_LEN", seal::SEAL_FRAME_LEN),
         ("PIECE_LEN", index::PIECE_LEN),
+        ("TAG_LEN", frame::TAG_LEN),
+        ("ENVELOPE_LEN", header::ENVELOPE_LEN),
+        ("MAX_RECIPIENTS", MAX_RECIPIENTS),
+        ("FRONT_LEN", header::FRONT_LEN),
         ("RECORDER_CORE", usize::from(RingId::RECORDER_CORE)),
         ("MAX_PROOF_FILE_LEN", MAX_PROOF_FILE_LEN),
     ]);
@@ -59,9 +63,14 @@ fn the_documents_constants_are_the_codes() {
         ("tree key", key(hash::TREE_KEY)),
         ("header key", key(hash::HEADER_KEY)),
         ("index key", key(hash::INDEX_KEY)),
+        ("stored key", key(hash::STORED_KEY)),
         ("salts input", bytes(hash::SALTS_INPUT)),
+        ("data key info", key(envelope::INFO)),
+        ("payload key purpose", bytes(payload::PAYLOAD_PURPOSE)),
+        ("salt secret purpose", bytes(payload::SALTS_PURPOSE)),
         ("seal purpose", bytes(&seal::PURPOSE)),
         ("public key prefix", seal::PUBLIC_KEY_PREFIX.to_owned()),
+        ("auditor key prefix", auditor::AUDITOR_KEY_PREFIX.to_owned()),
         ("proof format", proof_file::PROOF_FORMAT.to_owned()),
         ("checkpoint format", checkpoint::PREFIX.to_owned()),
     ]);
@@ -97,7 +106,9 @@ fn the_header_lies_as_the_document_says() {
         previous_root: Digest([0xa3; 32]),
         public_key: [0xa4; 32],
         salt_secret: [0xa5; 32],
+        compression: Compression::Zstd,
         node: "n".repeat(70),
+        envelopes: Vec::new(),
     };
     let bytes = header.write();
     let field = |name| part(bytes.as_slice(), "Header", name);
@@ -112,6 +123,28 @@ fn the_header_lies_as_the_document_says() {
     assert_eq!(field("salt secret"), header.salt_secret);
     assert_eq!(field("node"), [&[63], "n".repeat(63).as_bytes()].concat());
     assert_eq!(field("CRC-32C of the 4092 bytes before"), crc32c::crc32c(&bytes[..4092]).to_le_bytes());
+    assert_eq!([field("hash"), field("compression"), field("encryption")].concat(), [1, 1, 0]);
+    assert_eq!(field("number of recipients"), [0]);
+    assert_eq!(field("flags"), [0, 0]);
+
+    let envelope = |n: u8| Envelope {
+        recipient: [n; 32],
+        encapsulated: [n + 1; 32],
+        sealed: [n + 2; envelope::SEALED_LEN],
+    };
+    let header = Header { salt_secret: [0; 32], envelopes: vec![envelope(1), envelope(11)], ..header };
+    let bytes = header.write();
+    let field = |name| part(bytes.as_slice(), "Header", name);
+    assert_eq!([field("encryption"), field("number of recipients"), field("flags")].concat(), [1, 2, 1, 0]);
+    let recipients = field("recipients");
+    let entry = |place: usize, name| part(&recipients[place * header::ENVELOPE_LEN..], "Recipients", name);
+    assert_eq!(layout("Recipients").1, header::ENVELOPE_LEN);
+    assert_eq!(layout("Header").0["recipients"], (header::FRONT_LEN, MAX_RECIPIENTS * header::ENVELOPE_LEN));
+    assert_eq!(entry(0, "the auditor's X25519 public key"), [1; 32]);
+    assert_eq!(entry(1, "encapsulated key"), [12; 32]);
+    assert_eq!(entry(1, "the data key"), [13; 48]);
+    assert!(recipients[2 * header::ENVELOPE_LEN..].iter().all(|&byte| byte == 0));
+    assert_eq!(Header::read(&bytes).unwrap().envelopes, header.envelopes);
 }
 
 #[test]
@@ -152,6 +185,7 @@ fn head_and_statement_lie_as_the_document_says() {
         root: Digest([4; 32]),
         events: 5,
         index: Digest([6; 32]),
+        stored: Digest([16; 32]),
         to_upstream_bytes: 7,
         to_client_bytes: 8,
         earliest_unix_us: -9,
@@ -176,6 +210,7 @@ fn head_and_statement_lie_as_the_document_says() {
     assert_eq!(field("root"), statement.root.0);
     assert_eq!(field("events"), statement.events.to_le_bytes());
     assert_eq!(field("index hash"), statement.index.0);
+    assert_eq!(field("stored digest"), statement.stored.0);
     assert_eq!(payload[176..184], statement.to_upstream_bytes.to_le_bytes());
     assert_eq!(payload[184..192], statement.to_client_bytes.to_le_bytes());
     assert_eq!(field("earliest wall clock of an event"), statement.earliest_unix_us.to_le_bytes());

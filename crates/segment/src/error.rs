@@ -30,6 +30,33 @@ pub enum Error {
     /// The operator's fault.
     #[error("a segment public key is one line: `weir-segment-ed25519:` and 64 hexadecimal digits")]
     PublicKey,
+    /// The operator's fault.
+    #[error("an auditor's private key is an X25519 key, PKCS#8 in PEM")]
+    AuditorKey,
+    /// The operator's fault.
+    #[error("a recipient is one line: `weir-auditor-x25519:` and 64 hexadecimal digits of a usable key")]
+    Recipient,
+    /// The operator's fault.
+    #[error("a segment has between 1 and {max} recipients, not {count}")]
+    Recipients { count: usize, max: usize },
+    /// The system's fault.
+    #[error("the system has no randomness")]
+    Randomness,
+    /// The caller's fault: the key of a segment that another process began is not here.
+    #[error("nothing but a gap can be added to an encrypted segment without its data key")]
+    NoDataKey,
+    /// The caller's fault: frames of a segment went through more than one batch.
+    #[error("{found} of the segment's {len} bytes went through its batch")]
+    Batch { found: u64, len: u64 },
+    /// The caller's to solve: the content is encrypted to somebody else's key.
+    #[error("the segment is encrypted: an auditor's private key that is among its recipients opens it")]
+    Locked,
+    /// The recording's fault: not what its recorder encrypted there, or not what was compressed.
+    #[error("the event's stored bytes do not open")]
+    Payload,
+    /// The recording's fault: the recipient is named, and its data key does not open.
+    #[error("the segment's data key does not open for a recipient that it names")]
+    Envelope,
     /// The caller's fault: a frame without an event has no body.
     #[error("the frame holds no event")]
     NotAnEvent,

@@ -122,13 +122,17 @@ impl fmt::Display for Finding {
 }
 
 /// What a segment turned out to be.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
     /// 0 where not even the header could be read.
     pub number: u64,
     pub events: u64,
     /// Bytes that were read.
     pub bytes: u64,
+    /// Its events are encrypted.
+    pub encrypted: bool,
+    /// Its events' contents were looked at: it is clear, or an auditor's key opened it.
+    pub opened: bool,
     /// What its seal states; `None` where it has none or did not get there.
     pub seal: Option<Statement>,
     /// The first fault. `None`: all is well.

@@ -1,7 +1,7 @@
 //! The frame: what every byte of a segment after its header belongs to, laid out as FORMAT.md, "Frame", says.
 //!
 //! Padding frames fill a commit up to a disk block, so that no later commit rewrites a block that was acknowledged.
-//! Today's writer sets no flag; today's reader refuses both.
+//! What flags mean for the payload is `payload`'s.
 
 use crate::Error;
 use crate::event::{HEAD_LEN, MAX_EVENT_LEN};
@@ -13,6 +13,12 @@ pub(crate) const GRAIN: usize = 16;
 pub(crate) const MARK: [u8; 2] = *b"WF";
 const CRC_AT: usize = 4;
 const AFTER_CRC: usize = 8;
+/// Flag of a payload that is a zstd frame.
+pub(crate) const COMPRESSED: u8 = 1;
+/// Flag of a payload that is encrypted, after it was compressed if it was.
+pub(crate) const ENCRYPTED: u8 = 2;
+/// Bytes that encryption adds to a payload.
+pub(crate) const TAG_LEN: usize = 16;
 /// No payload is longer, stored or not.
 pub(crate) const MAX_PAYLOAD_LEN: usize = MAX_EVENT_LEN;
 
@@ -42,9 +48,31 @@ impl FrameType {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Prefix {
     pub(crate) frame: FrameType,
+    pub(crate) flags: u8,
     pub(crate) crc: u32,
-    pub(crate) payload_len: usize,
+    pub(crate) lengths: Lengths,
     pub(crate) leaf: Digest,
+}
+
+/// Bytes of a payload as it is stored and as its producer made it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Lengths {
+    pub(crate) stored: usize,
+    pub(crate) produced: usize,
+}
+
+impl Lengths {
+    pub(crate) const fn same(len: usize) -> Self {
+        Self { stored: len, produced: len }
+    }
+
+    /// Whether `flags` can have made one of the other. Only what got shorter is stored compressed.
+    const fn agree(self, flags: u8) -> bool {
+        let tag = if flags & ENCRYPTED == 0 { 0 } else { TAG_LEN };
+        let bounded = self.stored <= MAX_PAYLOAD_LEN && self.produced <= MAX_PAYLOAD_LEN;
+        let Some(packed) = self.stored.checked_sub(tag) else { return false };
+        bounded && if flags & COMPRESSED == 0 { packed == self.produced } else { packed < self.produced }
+    }
 }
 
 /// What is wrong with a frame.
@@ -74,13 +102,16 @@ impl Prefix {
         }
         let crc = u32::from_le_bytes(crate::event::take(&mut rest));
         let stored = u32::from_le_bytes(crate::event::take(&mut rest)) as usize;
-        let plain = u32::from_le_bytes(crate::event::take(&mut rest)) as usize;
+        let produced = u32::from_le_bytes(crate::event::take(&mut rest)) as usize;
         let leaf = Digest(crate::event::take(&mut rest));
-        if stored > MAX_PAYLOAD_LEN || plain != stored {
+        let lengths = Lengths { stored, produced };
+        if !lengths.agree(flags) {
             return Err(Damage::Length);
         }
-        let frame = FrameType::from_code(code).filter(|_| flags == 0).ok_or(Damage::Unknown)?;
-        Ok(Self { frame, crc, payload_len: stored, leaf })
+        let known = flags & !(COMPRESSED | ENCRYPTED) == 0;
+        let frame =
+            FrameType::from_code(code).filter(|&frame| known && (flags == 0 || frame == FrameType::Event));
+        Ok(Self { frame: frame.ok_or(Damage::Unknown)?, flags, crc, lengths, leaf })
     }
 }
 
@@ -89,30 +120,41 @@ pub(crate) const fn frame_len(payload_len: usize) -> usize {
     (FRAME_HEADER_LEN + payload_len).next_multiple_of(GRAIN)
 }
 
-/// Writes the prefix over the first 48 bytes of `frame`, checksum included: the last thing done to it.
-pub(crate) fn finish(
+/// Writes the prefix over the first 48 bytes of `frame`, but for the checksum, which [`close`] adds.
+///
+/// # Errors
+/// The caller's: longer than a frame may be, or less room than a prefix.
+pub(crate) fn write_prefix(
     frame: &mut [u8],
     kind: FrameType,
-    payload_len: usize,
+    flags: u8,
+    lengths: Lengths,
     leaf: &Digest,
 ) -> Result<(), Error> {
-    let too_long = Error::TooLong { len: payload_len, max: MAX_PAYLOAD_LEN };
-    let stored = u32::try_from(payload_len).map_err(|_| too_long)?.to_le_bytes();
+    let number = |len: usize| {
+        let too_long = Error::TooLong { len, max: MAX_PAYLOAD_LEN };
+        u32::try_from(len).map(u32::to_le_bytes).map_err(|_| too_long)
+    };
+    let (stored, produced) = (number(lengths.stored)?, number(lengths.produced)?);
     let room = frame.len();
     let Some((prefix, _)) = frame.split_first_chunk_mut::<LEAF_PREFIX_LEN>() else {
         return Err(Error::NoRoom { room });
     };
     let mut out = prefix.as_mut_slice();
     let [mark_0, mark_1] = MARK;
-    crate::event::put(&mut out, &[mark_0, mark_1, kind as u8, 0, 0, 0, 0, 0]);
+    crate::event::put(&mut out, &[mark_0, mark_1, kind as u8, flags, 0, 0, 0, 0]);
     crate::event::put(&mut out, &stored);
-    crate::event::put(&mut out, &stored);
+    crate::event::put(&mut out, &produced);
     crate::event::put(&mut out, &leaf.0);
+    Ok(())
+}
+
+/// Adds the checksum: the last thing done to a frame.
+pub(crate) fn close(frame: &mut [u8]) {
     let crc = checksum(frame).to_le_bytes();
     if let Some(place) = frame.get_mut(CRC_AT..AFTER_CRC) {
         place.copy_from_slice(&crc);
     }
-    Ok(())
 }
 
 /// CRC-32C of a whole frame, skipping the field it is stored in.

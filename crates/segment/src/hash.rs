@@ -8,8 +8,9 @@
 use std::fmt;
 
 use blake3::hazmat::{self, HasherExt, Mode};
+use zeroize::Zeroize as _;
 
-const fn key(purpose: &[u8]) -> [u8; 32] {
+pub(crate) const fn key(purpose: &[u8]) -> [u8; 32] {
     let mut key = [0; 32];
     let mut at = 0;
     while at < purpose.len() {
@@ -26,6 +27,7 @@ pub(crate) const LEAF_KEY: [u8; 32] = key(b"weir segment event leaf, v1");
 pub(crate) const TREE_KEY: [u8; 32] = key(b"weir segment tree, v1");
 pub(crate) const HEADER_KEY: [u8; 32] = key(b"weir segment header, v1");
 pub(crate) const INDEX_KEY: [u8; 32] = key(b"weir segment index, v1");
+pub(crate) const STORED_KEY: [u8; 32] = key(b"weir segment stored bytes, v1");
 pub(crate) const SALTS_INPUT: &[u8] = b"weir segment salts, v1";
 
 /// Bytes of an event's salt.
@@ -100,6 +102,33 @@ pub(crate) fn header(bytes: &[u8]) -> Digest {
     Digest(*blake3::keyed_hash(&HEADER_KEY, bytes).as_bytes())
 }
 
+/// Hashes the stored bytes of a segment in order, and counts them.
+#[derive(Clone, Debug)]
+pub(crate) struct StoredHash {
+    hasher: Box<blake3::Hasher>,
+    len: u64,
+}
+
+impl StoredHash {
+    pub(crate) fn new() -> Self {
+        Self { hasher: Box::new(blake3::Hasher::new_keyed(&STORED_KEY)), len: 0 }
+    }
+
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
+        self.hasher.update(bytes);
+        self.len += bytes.len() as u64;
+    }
+
+    pub(crate) fn finish(&self) -> Digest {
+        Digest(*self.hasher.finalize().as_bytes())
+    }
+
+    /// Bytes that were hashed.
+    pub(crate) const fn len(&self) -> u64 {
+        self.len
+    }
+}
+
 /// Hashes an index piece by piece.
 #[derive(Clone, Debug)]
 pub(crate) struct IndexHash(Box<blake3::Hasher>);
@@ -130,7 +159,9 @@ impl Salts {
 
     /// Salts from event `first` on.
     pub(crate) fn new(secret: &[u8; 32], first: u64) -> Self {
-        let mut stream = blake3::Hasher::new_keyed(secret).update(SALTS_INPUT).finalize_xof();
+        let mut hasher = blake3::Hasher::new_keyed(secret);
+        let mut stream = hasher.update(SALTS_INPUT).finalize_xof();
+        hasher.zeroize();
         stream.set_position(first.wrapping_mul(SALT_LEN as u64));
         Self { stream, page: Box::new([0; Self::PAGE_LEN]), used: Self::PAGE_LEN }
     }
@@ -143,6 +174,13 @@ impl Salts {
         let salt = self.page.get(self.used..).and_then(|rest| rest.first_chunk().copied());
         self.used += SALT_LEN;
         salt.unwrap_or_default()
+    }
+}
+
+impl Drop for Salts {
+    fn drop(&mut self) {
+        self.stream.zeroize();
+        self.page.zeroize();
     }
 }
 

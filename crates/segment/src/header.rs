@@ -1,6 +1,7 @@
 //! A segment's header: its first 4096 bytes, laid out as FORMAT.md, "Header", says.
 
 use crate::Error;
+use crate::envelope::{Envelope, SEALED_LEN};
 use crate::event::{put, take};
 use crate::hash::{self, Digest};
 
@@ -9,11 +10,30 @@ pub const HEADER_LEN: usize = 4096;
 pub(crate) const MAGIC: [u8; 8] = *b"WEIRSEG\0";
 pub(crate) const FORMAT_VERSION: u16 = 1;
 const NODE_LEN: usize = 63;
-const ZEROS_AT: usize = 232;
+/// What an envelope is bound to: all that comes before the recipients.
+pub(crate) const FRONT_LEN: usize = 256;
+/// Most recipients of one segment.
+pub const MAX_RECIPIENTS: usize = 32;
+pub(crate) const ENVELOPE_LEN: usize = 64 + SEALED_LEN;
 const CRC_AT: usize = HEADER_LEN - 4;
+const _: () = assert!(FRONT_LEN + MAX_RECIPIENTS * ENVELOPE_LEN <= CRC_AT);
+/// Flag: the salt secret is made from the data key, and not in the header.
+const SALTS_ARE_SECRET: u16 = 1;
+const BLAKE3: u8 = 1;
+const HPKE: u8 = 1;
+
+/// Whether payloads that get shorter by it are stored compressed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Compression {
+    #[default]
+    None = 0,
+    /// zstd, level 1.
+    Zstd = 1,
+}
 
 /// What a segment says of itself before its first event.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Header {
     /// Position in the node's order of segments, from 1.
     pub number: u64,
@@ -24,10 +44,13 @@ pub struct Header {
     /// Zero for the first.
     pub previous_root: Digest,
     pub public_key: [u8; 32],
-    /// 32 random bytes: what every salt is made from.
+    /// 32 random bytes: what every salt is made from. Zero in an encrypted segment, which keeps it secret.
     pub salt_secret: [u8; 32],
+    pub compression: Compression,
     /// At most 63 bytes; more is cut off.
     pub node: String,
+    /// The data key for each recipient, at most [`MAX_RECIPIENTS`]. Empty: the segment is not encrypted.
+    pub envelopes: Vec<Envelope>,
 }
 
 impl std::fmt::Debug for Header {
@@ -40,14 +63,43 @@ impl std::fmt::Debug for Header {
 }
 
 impl Header {
+    #[must_use]
+    pub const fn is_encrypted(&self) -> bool {
+        !self.envelopes.is_empty()
+    }
+
+    /// Whether the seal must hold a digest of the stored bytes: where leaves do not cover them bit for bit.
+    pub(crate) const fn has_stored_digest(&self) -> bool {
+        self.is_encrypted() || matches!(self.compression, Compression::Zstd)
+    }
+
     /// Lays the header out.
     #[must_use]
     pub fn write(&self) -> Box<[u8; HEADER_LEN]> {
         let mut bytes = Box::new([0; HEADER_LEN]);
+        let (front, recipients) = bytes.split_at_mut(FRONT_LEN);
+        front.copy_from_slice(&self.front(self.envelopes.len()));
+        let mut out = recipients;
+        for envelope in self.envelopes.iter().take(MAX_RECIPIENTS) {
+            put(&mut out, &envelope.recipient);
+            put(&mut out, &envelope.encapsulated);
+            put(&mut out, &envelope.sealed);
+        }
+        let crc = crc32c::crc32c(bytes.get(..CRC_AT).unwrap_or_default()).to_le_bytes();
+        if let Some(place) = bytes.get_mut(CRC_AT..) {
+            place.copy_from_slice(&crc);
+        }
+        bytes
+    }
+
+    /// What comes before the recipients, of whom there will be `recipients`: 0, the segment is clear.
+    pub(crate) fn front(&self, recipients: usize) -> [u8; FRONT_LEN] {
+        let mut bytes = [0; FRONT_LEN];
         let mut out = bytes.as_mut_slice();
+        let secret = recipients > 0;
         put(&mut out, &MAGIC);
         put(&mut out, &FORMAT_VERSION.to_le_bytes());
-        put(&mut out, &[0; 2]);
+        put(&mut out, &(u16::from(secret) * SALTS_ARE_SECRET).to_le_bytes());
         put(&mut out, &(HEADER_LEN as u32).to_le_bytes());
         put(&mut out, &self.number.to_le_bytes());
         put(&mut out, &self.id);
@@ -56,15 +108,12 @@ impl Header {
         put(&mut out, &self.previous_root.0);
         put(&mut out, &self.public_key);
         put(&mut out, &self.salt_secret);
-        put(&mut out, &[1, 0, 0, 0, 0, 0, 0, 0]);
+        let count = recipients.min(MAX_RECIPIENTS) as u8;
+        put(&mut out, &[BLAKE3, self.compression as u8, u8::from(secret) * HPKE, count, 0, 0, 0, 0]);
         let end = self.node.floor_char_boundary(NODE_LEN);
         let node = self.node.as_bytes().get(..end).unwrap_or_default();
         put(&mut out, &[node.len() as u8]);
         put(&mut out, node);
-        let crc = crc32c::crc32c(bytes.get(..CRC_AT).unwrap_or_default()).to_le_bytes();
-        if let Some(place) = bytes.get_mut(CRC_AT..) {
-            place.copy_from_slice(&crc);
-        }
         bytes
     }
 
@@ -85,9 +134,9 @@ impl Header {
         if crc32c::crc32c(bytes.get(..CRC_AT).unwrap_or_default()) != crc {
             return Err(Error::Header("its checksum does not match"));
         }
-        let flags = take::<2>(&mut rest);
+        let flags = u16::from_le_bytes(take(&mut rest));
         let len = u32::from_le_bytes(take(&mut rest));
-        let header = Self {
+        let mut header = Self {
             number: u64::from_le_bytes(take(&mut rest)),
             id: take(&mut rest),
             begun_unix_us: i64::from_le_bytes(take(&mut rest)),
@@ -95,12 +144,17 @@ impl Header {
             previous_root: Digest(take(&mut rest)),
             public_key: take(&mut rest),
             salt_secret: take(&mut rest),
-            node: String::new(),
+            ..Self::default()
         };
-        if flags != [0; 2] || take::<8>(&mut rest) != [1, 0, 0, 0, 0, 0, 0, 0] {
-            return Err(Error::Header(
-                "it uses compression or encryption that this version of Weir does not know",
-            ));
+        let [hash, compression, encryption, count] = take(&mut rest);
+        header.compression = compression_of(compression)?;
+        let known = match encryption {
+            0 => flags == 0 && count == 0,
+            HPKE => flags == SALTS_ARE_SECRET && header.salt_secret == [0; 32] && (1..=32).contains(&count),
+            _ => false,
+        };
+        if hash != BLAKE3 || !known || take::<4>(&mut rest) != [0; 4] {
+            return Err(UNKNOWN_ENCODING);
         }
         if len as usize != HEADER_LEN {
             return Err(Error::Header("its length is not 4096"));
@@ -108,12 +162,31 @@ impl Header {
         let [node_len] = take::<1>(&mut rest);
         let node = take::<NODE_LEN>(&mut rest);
         let node = node.get(..usize::from(node_len)).and_then(|node| std::str::from_utf8(node).ok());
-        let node = node.ok_or(Error::Header("its node name is malformed"))?.to_owned();
-        let zeros = bytes.get(ZEROS_AT..CRC_AT).unwrap_or_default();
-        if zeros.iter().any(|&byte| byte != 0) {
+        header.node = node.ok_or(Error::Header("its node name is malformed"))?.to_owned();
+        let zeros: [u8; 24] = take(&mut rest);
+        header.envelopes = (0..count)
+            .map(|_| Envelope {
+                recipient: take(&mut rest),
+                encapsulated: take(&mut rest),
+                sealed: take(&mut rest),
+            })
+            .collect();
+        let unused = rest.split_last_chunk::<4>().map_or(&[][..], |(unused, _crc)| unused);
+        if zeros != [0; 24] || unused.iter().any(|&byte| byte != 0) {
             return Err(Error::Header("bytes that must be zero are not"));
         }
-        Ok(Self { node, ..header })
+        Ok(header)
+    }
+}
+
+const UNKNOWN_ENCODING: Error =
+    Error::Header("it uses compression or encryption that this version of Weir does not know");
+
+const fn compression_of(code: u8) -> Result<Compression, Error> {
+    match code {
+        0 => Ok(Compression::None),
+        1 => Ok(Compression::Zstd),
+        _ => Err(UNKNOWN_ENCODING),
     }
 }
 

@@ -85,25 +85,22 @@ impl Ledger {
         Self { rings, sessions: sessions.collect(), ..Self::default() }
     }
 
-    /// Takes an event into account, whose frame begins at `offset`. `leaf` makes its leaf of the session's previous
-    /// one, which is `genesis` for the session's first event in this segment.
-    pub(crate) fn add(
-        &mut self,
-        head: &Head,
-        offset: u64,
-        genesis: Digest,
-        leaf: impl FnOnce(&Digest) -> Digest,
-    ) -> Digest {
+    /// What the next leaf of a session is chained to: its last one in this segment, or `genesis`.
+    pub(crate) fn previous(&self, session: SessionId, genesis: Digest) -> Digest {
+        let known = self.sessions.get(&session).filter(|session| session.entry.events > 0);
+        known.map_or(genesis, |session| session.last_leaf)
+    }
+
+    /// Takes an event into account, whose frame begins at `offset`.
+    pub(crate) fn add(&mut self, head: &Head, offset: u64, leaf: Digest) {
         self.add_to_block(head.wall_unix_us, offset);
         self.add_to_ring(head);
         self.events += 1;
         self.to_upstream_bytes = self.to_upstream_bytes.saturating_add(head.to_upstream_bytes.into());
         self.to_client_bytes = self.to_client_bytes.saturating_add(head.to_client_bytes.into());
         let session = self.sessions.entry(head.session).or_default();
-        let previous = if session.entry.events > 0 { session.last_leaf } else { genesis };
-        session.last_leaf = leaf(&previous);
+        session.last_leaf = leaf;
         session.add(head, offset);
-        session.last_leaf
     }
 
     fn add_to_block(&mut self, wall: i64, offset: u64) {

@@ -4,15 +4,18 @@
 //! on arguments. Input of the reading half is hostile: lengths are checked before use, memory is bounded, nothing panics.
 //!
 //! A segment is a header (`header.rs`), frames (`frame.rs`) of events (`event.rs`, `body.rs`) and padding, index frames
-//! (`index.rs`) and the seal (`seal.rs`). Hashes are in `hash.rs`, the tree in `merkle.rs`.
+//! (`index.rs`) and the seal (`seal.rs`). Hashes are in `hash.rs`, the tree in `merkle.rs`. Encryption is in `envelope.rs`
+//! (to whom) and `payload.rs` (of what).
 #![forbid(unsafe_code)]
 
+mod auditor;
 mod batch;
 mod body;
 mod builder;
 mod checkpoint;
 #[cfg(test)]
 mod document;
+mod envelope;
 mod error;
 mod event;
 mod fault;
@@ -23,6 +26,7 @@ mod id;
 mod index;
 mod ledger;
 mod merkle;
+mod payload;
 mod proof;
 mod proof_file;
 mod reader;
@@ -31,19 +35,21 @@ mod seal;
 mod verify;
 mod view;
 
+pub use auditor::{AuditorKey, auditor_key_text, parse_auditor_key};
 pub use batch::Batch;
 pub use body::{
     Admin, Body, Close, Effect, Gap, HoldOpened, Identity, Kind, MaskLedger, Mint, NotedRule, Open, Outcome,
     Release, Released, Request, Response, Upload, Verdict,
 };
-pub use builder::{Builder, Sealed, recorder_event};
+pub use builder::{Builder, Recipients, Sealed, recorder_event};
 pub use checkpoint::Checkpoint;
+pub use envelope::Envelope;
 pub use error::Error;
 pub use event::{Direction, Event, HEAD_LEN, Head, MAX_EVENT_LEN};
 pub use fault::{Fault, Finding, Report};
 pub use frame::{Damage, FrameType};
 pub use hash::Digest;
-pub use header::{HEADER_LEN, Header};
+pub use header::{Compression, HEADER_LEN, Header, MAX_RECIPIENTS};
 pub use id::{RingId, Sequence, SessionId};
 pub use index::{Block, Index, Intent, RingEntry, SessionEntry};
 pub use ledger::Carry;

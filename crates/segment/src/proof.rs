@@ -2,11 +2,13 @@
 
 use std::io::{Read, Seek};
 
+use crate::auditor::AuditorKey;
 use crate::body::Body;
 use crate::event::{HEAD_LEN, Head};
 use crate::frame::FrameType;
-use crate::hash::{self, Digest, SALT_LEN, Salts};
+use crate::hash::{self, Digest, SALT_LEN};
 use crate::merkle::{PathFinder, root_from_path};
+use crate::payload::is_plain;
 use crate::reader::Reader;
 use crate::seal::{Seal, Statement};
 use crate::{Error, Sequence, view};
@@ -34,33 +36,43 @@ pub struct Proven {
     body: rkyv::util::AlignedVec,
 }
 
-/// Makes the proof of the event with `sequence` of `ring` in a sealed segment.
+/// Makes the proof of the event with `sequence` of `ring` in a sealed segment. One that is encrypted is opened with one of
+/// `keys`; whoever checks the proof needs none.
 ///
 /// # Errors
-/// The segment's: unreadable, not sealed, without that event, or changed since it was sealed.
-pub fn prove(input: impl Read + Seek, ring: crate::RingId, sequence: Sequence) -> Result<Proof, Error> {
+/// [`Error::Locked`]: none of the keys opens it. The segment's: unreadable, not sealed, without that event, or changed
+/// since it was sealed.
+pub fn prove(
+    input: impl Read + Seek,
+    keys: &[AuditorKey],
+    ring: crate::RingId,
+    sequence: Sequence,
+) -> Result<Proof, Error> {
     let mut reader = Reader::new(input)?;
+    reader.unlock(keys)?;
     let (statement, seal) = reader.seal()?.ok_or(Error::Seal("there is none"))?;
     let (index, offset) = find(&mut reader, ring, sequence)?.ok_or(Error::NoSuchEvent)?;
     reader.seek(crate::HEADER_LEN as u64)?;
-    let (mut finder, mut found, mut scratch) = (PathFinder::new(index), None, Vec::new());
+    let (mut finder, mut found) = (PathFinder::new(index), None);
     let mut chains = std::collections::HashMap::<_, _, foldhash::fast::RandomState>::default();
-    let salt = Salts::new(&reader.header().salt_secret, index).next();
-    let genesis = reader.genesis();
-    while let Some(frame) = reader.next()? {
+    let (genesis, encrypted) = (reader.genesis(), reader.header().is_encrypted());
+    let salt = reader.secrets().map(|secrets| secrets.salts(index).next());
+    while let Some(mut frame) = reader.next()? {
         if frame.frame != FrameType::Event {
             continue;
         }
         let previous = chains.insert(frame.head.session, frame.leaf).unwrap_or(genesis);
         if frame.offset == offset {
-            if frame.leaf_of(&salt, &previous, &mut scratch) != frame.leaf {
+            let is_bare = encrypted && is_plain(&frame.head);
+            let salt = if is_bare { [0; SALT_LEN] } else { salt.ok_or(Error::Locked)? };
+            if frame.leaf_of(&salt, &previous)? != frame.leaf {
                 return Err(Error::Proof("the event does not match its leaf"));
             }
-            found = Some((frame.event_bytes().collect::<Vec<_>>().concat(), previous));
+            found = Some((frame.event()?.to_vec(), salt, previous));
         }
         finder.push(frame.leaf);
     }
-    let (event, previous) = found.ok_or(Error::NoSuchEvent)?;
+    let (event, salt, previous) = found.ok_or(Error::NoSuchEvent)?;
     let path = finder.finish().ok_or(Error::NoSuchEvent)?;
     let proof = Proof { event, salt, previous, index, path, seal };
     // A segment that was changed elsewhere proves nothing: better told here than where the proof is shown.

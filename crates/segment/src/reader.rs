@@ -5,26 +5,45 @@
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
 
 use rkyv::util::AlignedVec;
+use zeroize::Zeroize as _;
 
+use crate::auditor::AuditorKey;
 use crate::body::Body;
 use crate::event::{HEAD_LEN, Head};
-use crate::frame::{self, Damage, FRAME_HEADER_LEN, FrameType, Prefix};
+use crate::frame::{self, Damage, ENCRYPTED, FRAME_HEADER_LEN, FrameType, Prefix};
 use crate::hash::{self, Digest, LEAF_PREFIX_LEN, SALT_LEN};
-use crate::header::{self, HEADER_LEN, Header};
+use crate::header::{self, Compression, FRONT_LEN, HEADER_LEN, Header};
 use crate::index::Index;
+use crate::payload::{Secrets, Unpacker, is_plain};
 use crate::seal::{SEAL_FRAME_LEN, Seal, Statement};
 use crate::{Error, view};
+
+/// Where an event's body begins in [`Opened::bytes`]: a multiple of every archive's alignment.
+const BODY_AT: usize = LEAF_PREFIX_LEN + HEAD_LEN;
+const _: () = assert!(BODY_AT.is_multiple_of(16));
 
 /// Reads a segment. Wrap files in a `BufReader`.
 #[derive(Debug)]
 pub struct Reader<R> {
     input: R,
     header: Header,
+    header_bytes: Box<[u8; HEADER_LEN]>,
     genesis: Digest,
+    /// `None`: encrypted, and no key that opens it was given.
+    secrets: Option<Secrets>,
     offset: u64,
     /// The current frame, whole: header, payload, padding.
     frame: Vec<u8>,
-    body: AlignedVec,
+    opened: Opened,
+}
+
+/// The current event as its leaf covers it: salt, previous leaf, head, body.
+#[derive(Debug, Default)]
+struct Opened {
+    bytes: AlignedVec,
+    unpacker: Unpacker,
+    /// The current frame's event is there, but for salt and previous leaf.
+    is_current: bool,
 }
 
 /// One frame. Borrowed from the reader, which reuses its buffers.
@@ -36,9 +55,20 @@ pub struct Frame<'a> {
     /// Leaf hash as stored.
     pub leaf: Digest,
     pub head: Head,
-    head_bytes: &'a [u8; HEAD_LEN],
+    prefix: Prefix,
+    raw: &'a [u8],
     payload: &'a [u8],
-    body: &'a mut AlignedVec,
+    secrets: Option<&'a Secrets>,
+    opened: &'a mut Opened,
+}
+
+impl<R> Drop for Reader<R> {
+    fn drop(&mut self) {
+        if self.header.is_encrypted() {
+            self.opened.bytes.as_mut_slice().zeroize();
+            self.opened.unpacker.packed.zeroize();
+        }
+    }
 }
 
 impl<R: Read> Reader<R> {
@@ -55,9 +85,51 @@ impl<R: Read> Reader<R> {
             }
             header => header?,
         };
-        let genesis = header::digest(&bytes);
-        let body = AlignedVec::new();
-        Ok(Self { input, header, genesis, offset: HEADER_LEN as u64, frame: Vec::new(), body })
+        Ok(Self {
+            input,
+            genesis: header::digest(&bytes),
+            secrets: (!header.is_encrypted()).then(|| Secrets::clear(&header.salt_secret)),
+            header,
+            header_bytes: bytes,
+            offset: HEADER_LEN as u64,
+            frame: Vec::new(),
+            opened: Opened::default(),
+        })
+    }
+
+    /// Opens an encrypted segment with the first of these keys that it is encrypted to. False: with none of them. A clear
+    /// segment needs none.
+    ///
+    /// # Errors
+    /// The recording's: it names the key as a recipient, and holds nothing that the key opens.
+    pub fn unlock(&mut self, keys: &[AuditorKey]) -> Result<bool, Error> {
+        if self.secrets.is_some() {
+            return Ok(true);
+        }
+        let pairs = keys.iter().filter_map(|key| {
+            let envelope =
+                self.header.envelopes.iter().find(|envelope| envelope.recipient == *key.public())?;
+            Some((envelope, key))
+        });
+        let Some((envelope, key)) = pairs.into_iter().next() else { return Ok(false) };
+        let front = self.header_bytes.first_chunk::<FRONT_LEN>().ok_or(Error::Envelope)?;
+        let data_key = envelope.open(key, front).ok_or(Error::Envelope)?;
+        self.secrets = Some(Secrets::from_data_key(&data_key));
+        Ok(true)
+    }
+
+    /// Whether bodies can be read: of a clear segment, or after [`Reader::unlock`].
+    #[must_use]
+    pub const fn is_open(&self) -> bool {
+        self.secrets.is_some()
+    }
+
+    pub(crate) const fn secrets(&self) -> Option<&Secrets> {
+        self.secrets.as_ref()
+    }
+
+    pub(crate) fn header_bytes(&self) -> &[u8] {
+        self.header_bytes.as_slice()
     }
 
     #[must_use]
@@ -93,7 +165,10 @@ impl<R: Read> Reader<R> {
         }
         let bytes = self.frame.first_chunk::<FRAME_HEADER_LEN>().ok_or(damaged(Damage::Cut))?;
         let prefix = Prefix::read(bytes).map_err(damaged)?;
-        let whole = frame::frame_len(prefix.payload_len);
+        if !self.header.allows(prefix.flags) {
+            return Err(damaged(Damage::Unknown));
+        }
+        let whole = frame::frame_len(prefix.lengths.stored);
         // `whole` is bounded by the format's maximum, and grows only as far as the file really goes.
         if read_onto(&mut self.input, &mut self.frame, whole)? < whole {
             return Err(damaged(Damage::Cut));
@@ -104,15 +179,22 @@ impl<R: Read> Reader<R> {
         self.offset += whole as u64;
         let (front, rest) = self.frame.split_at(FRAME_HEADER_LEN);
         let head_bytes = front.last_chunk::<HEAD_LEN>().ok_or(damaged(Damage::Cut))?;
-        let (payload, padding) = rest.split_at_checked(prefix.payload_len).ok_or(damaged(Damage::Cut))?;
+        let (payload, padding) = rest.split_at_checked(prefix.lengths.stored).ok_or(damaged(Damage::Cut))?;
         let is_event = prefix.frame == FrameType::Event;
         let bare_zeros = is_event || (all_zero(head_bytes) && prefix.leaf == Digest::ZERO);
         let payload_zeros = prefix.frame != FrameType::Padding || all_zero(payload);
         if !all_zero(padding) || !bare_zeros || !payload_zeros {
             return Err(damaged(Damage::NotZero));
         }
-        let (frame, leaf, head) = (prefix.frame, prefix.leaf, Head::read(head_bytes));
-        Ok(Some(Frame { offset, frame, leaf, head, head_bytes, payload, body: &mut self.body }))
+        let head = Head::read(head_bytes);
+        let must_be_hidden = is_event && self.header.is_encrypted() && !is_plain(&head);
+        if must_be_hidden != (prefix.flags & ENCRYPTED != 0) || (prefix.flags != 0 && is_plain(&head)) {
+            return Err(damaged(Damage::Unknown));
+        }
+        self.opened.is_current = false;
+        let Prefix { frame, leaf, .. } = prefix;
+        let (raw, secrets, opened) = (self.frame.as_slice(), self.secrets.as_ref(), &mut self.opened);
+        Ok(Some(Frame { offset, frame, leaf, head, prefix, raw, payload, secrets, opened }))
     }
 }
 
@@ -173,18 +255,32 @@ impl<R: Read + Seek> Reader<R> {
     }
 }
 
+impl Header {
+    /// Whether frames may have these flags.
+    const fn allows(&self, flags: u8) -> bool {
+        let compressed = flags & frame::COMPRESSED == 0 || matches!(self.compression, Compression::Zstd);
+        compressed && (flags & ENCRYPTED == 0 || self.is_encrypted())
+    }
+}
+
 impl Frame<'_> {
     /// The event's content. Only for event frames.
     ///
     /// # Errors
-    /// The recording's: malformed, or of a kind or version this program does not know.
+    /// [`Error::Locked`]: it is encrypted to others. The recording's: malformed, or of a kind or version this program does
+    /// not know.
     pub fn body(&mut self) -> Result<Body<'_>, Error> {
-        if self.frame != FrameType::Event {
-            return Err(Error::NotAnEvent);
-        }
-        self.body.clear();
-        self.body.extend_from_slice(self.payload);
-        view::decode(&self.head, self.body)
+        self.open()?;
+        view::decode_at(&self.head, self.opened.bytes.get(BODY_AT..).unwrap_or_default())
+    }
+
+    /// The body's bytes as they were produced. Only for event frames.
+    ///
+    /// # Errors
+    /// As [`Frame::body`], but that nothing of the content is looked at.
+    pub fn produced(&mut self) -> Result<&[u8], Error> {
+        self.open()?;
+        Ok(self.opened.bytes.get(BODY_AT..).unwrap_or_default())
     }
 
     /// The payload as stored.
@@ -193,19 +289,80 @@ impl Frame<'_> {
         self.payload
     }
 
-    /// Head and body as the leaf covers them.
-    pub(crate) fn event_bytes(&self) -> impl Iterator<Item = &[u8]> {
-        [self.head_bytes.as_slice(), self.payload].into_iter()
+    /// Whether its content is encrypted to others.
+    pub(crate) const fn is_locked(&self) -> bool {
+        self.prefix.flags & ENCRYPTED != 0 && self.secrets.is_none()
     }
 
-    /// The leaf that these bytes have, after `salt` and the session's `previous` leaf. `scratch` is reused.
-    pub(crate) fn leaf_of(&self, salt: &[u8; SALT_LEN], previous: &Digest, scratch: &mut Vec<u8>) -> Digest {
-        scratch.clear();
-        scratch.reserve(LEAF_PREFIX_LEN + HEAD_LEN + self.payload.len());
-        scratch.extend_from_slice(salt);
-        scratch.extend_from_slice(&previous.0);
-        self.event_bytes().for_each(|bytes| scratch.extend_from_slice(bytes));
-        hash::leaf(scratch)
+    /// The whole frame as stored.
+    pub(crate) const fn raw(&self) -> &[u8] {
+        self.raw
+    }
+
+    /// Head and body as the leaf covers them.
+    ///
+    /// # Errors
+    /// As [`Frame::produced`].
+    pub(crate) fn event(&mut self) -> Result<&[u8], Error> {
+        self.open()?;
+        Ok(self.opened.bytes.get(LEAF_PREFIX_LEN..).unwrap_or_default())
+    }
+
+    /// The leaf that this event has, after `salt` and the session's `previous` leaf.
+    ///
+    /// # Errors
+    /// As [`Frame::produced`].
+    pub(crate) fn leaf_of(&mut self, salt: &[u8; SALT_LEN], previous: &Digest) -> Result<Digest, Error> {
+        self.open()?;
+        let prefix = salt.iter().chain(&previous.0);
+        self.opened.bytes.iter_mut().zip(prefix).for_each(|(to, from)| *to = *from);
+        Ok(hash::leaf(&self.opened.bytes))
+    }
+
+    /// Decrypts and decompresses the event, once.
+    fn open(&mut self) -> Result<(), Error> {
+        if self.frame != FrameType::Event {
+            return Err(Error::NotAnEvent);
+        }
+        if self.is_locked() {
+            return Err(Error::Locked);
+        }
+        if self.opened.is_current {
+            return Ok(());
+        }
+        let front = self.raw.first_chunk::<FRAME_HEADER_LEN>().ok_or(Error::NotAnEvent)?;
+        let Opened { bytes, unpacker, is_current } = &mut *self.opened;
+        // Room for salt and previous leaf, then the head as it stands before the payload in the frame.
+        bytes.clear();
+        bytes.extend_from_slice(front);
+        let flags = self.prefix.flags;
+        if flags & frame::COMPRESSED == 0 {
+            bytes.extend_from_slice(self.payload);
+            if flags & ENCRYPTED != 0 {
+                let body = bytes.get_mut(BODY_AT..).unwrap_or_default();
+                let secrets = self.secrets.ok_or(Error::Locked)?;
+                secrets.open(front, self.offset, body).ok_or(Error::Payload)?;
+                bytes.resize(BODY_AT + self.prefix.lengths.produced, 0);
+            }
+        } else {
+            let mut packed = std::mem::take(&mut unpacker.packed);
+            packed.clear();
+            packed.extend_from_slice(self.payload);
+            let plain = match self.secrets.filter(|_| flags & ENCRYPTED != 0) {
+                Some(secrets) => secrets.open(front, self.offset, &mut packed),
+                None => Some(packed.as_mut_slice()),
+            };
+            // The length is the writer's word, so room is made only once something stands behind it.
+            bytes.resize(BODY_AT + plain.as_ref().map_or(0, |_| self.prefix.lengths.produced), 0);
+            let body = bytes.get_mut(BODY_AT..).unwrap_or_default();
+            let unpacked = plain.is_some_and(|plain| unpacker.unpack(plain, body));
+            unpacker.packed = packed;
+            if !unpacked {
+                return Err(Error::Payload);
+            }
+        }
+        *is_current = true;
+        Ok(())
     }
 }
 

@@ -1,15 +1,17 @@
 //! After a crash: what of an unsealed segment is whole, and a builder that stands right behind it.
 //!
 //! The file is then cut to [`Recovered::valid_len`], and the builder appends a gap record and the seal. No event is ever
-//! added to it again.
+//! added to it again: of an encrypted segment the key died with its recorder, and a gap is what needs none.
 
 use std::io::Read;
 
+use crate::batch::Batch;
 use crate::builder::Builder;
 use crate::frame::FrameType;
-use crate::hash::Salts;
+use crate::hash::StoredHash;
 use crate::ledger::{Carry, Ledger};
 use crate::merkle::Tree;
+use crate::payload::Secrets;
 use crate::reader::Reader;
 use crate::{Damage, Error};
 
@@ -18,6 +20,8 @@ use crate::{Damage, Error};
 pub struct Recovered {
     /// Stands behind the last whole frame.
     pub builder: Builder,
+    /// What the rest must go through: it knows the bytes that are there already.
+    pub batch: Batch,
     /// Bytes to keep; what follows is no whole frame.
     pub valid_len: u64,
     /// Why the walk ended before the end of the file; `None`: it did not.
@@ -36,38 +40,44 @@ pub fn recover(input: impl Read, carry: &Carry) -> Result<Recovered, Error> {
         return Err(Error::Header("it does not follow the sealed segment before it"));
     }
     let (mut tree, mut ledger) = (Tree::default(), Ledger::resume(carry));
-    let damage = loop {
+    let mut stored = header.has_stored_digest().then(StoredHash::new);
+    let mut keep = |bytes: &[u8]| stored.iter_mut().for_each(|stored| stored.update(bytes));
+    keep(reader.header_bytes());
+    let (valid_len, damage) = loop {
         let offset = reader.offset();
         match reader.next() {
-            Ok(None) => break None,
-            Err(Error::Frame { damage, .. }) => break Some(damage),
+            Ok(None) => break (offset, None),
+            Err(Error::Frame { damage, .. }) => break (offset, Some(damage)),
             Err(error) => return Err(error),
             Ok(Some(frame)) => match frame.frame {
                 FrameType::Event => {
-                    let leaf = frame.leaf;
-                    ledger.add(&frame.head, offset, genesis, |_| leaf);
-                    tree.push(leaf);
+                    ledger.add(&frame.head, offset, frame.leaf);
+                    tree.push(frame.leaf);
+                    keep(frame.raw());
                 }
-                FrameType::Padding => {}
+                FrameType::Padding => keep(frame.raw()),
                 // A crash while sealing: what was appended of the index is cut off and made again.
-                FrameType::Index => return Ok(resume(header, genesis, tree, ledger, offset, None)),
+                FrameType::Index => break (offset, None),
                 FrameType::Seal => return Err(Error::Seal("it is there: this segment is complete")),
             },
         }
     };
-    let valid_len = reader.offset();
-    Ok(resume(header, genesis, tree, ledger, valid_len, damage))
-}
-
-fn resume(
-    header: crate::Header,
-    genesis: crate::Digest,
-    tree: Tree,
-    ledger: Ledger,
-    valid_len: u64,
-    damage: Option<Damage>,
-) -> Recovered {
-    let salts = Salts::new(&header.salt_secret, tree.len());
-    let builder = Builder { header, genesis, salts, tree, ledger, len: valid_len, after_unclean_end: true };
-    Recovered { builder, valid_len, damage }
+    let secrets = (!header.is_encrypted()).then(|| {
+        let secrets = Secrets::clear(&header.salt_secret);
+        let salts = secrets.salts(tree.len());
+        (secrets, salts)
+    });
+    let mut batch = Batch::new();
+    batch.begin(stored);
+    let builder = Builder {
+        header,
+        genesis,
+        secrets,
+        packer: None,
+        tree,
+        ledger,
+        len: valid_len,
+        after_unclean_end: true,
+    };
+    Ok(Recovered { builder, batch, valid_len, damage })
 }

@@ -71,6 +71,8 @@ pub struct Statement {
     pub root: Digest,
     pub events: u64,
     pub index: Digest,
+    /// Of everything before the seal's frame; zero for a segment that needs none.
+    pub stored: Digest,
     pub to_upstream_bytes: u64,
     pub to_client_bytes: u64,
     /// Zero, as `latest`, for a segment without events.
@@ -102,7 +104,7 @@ impl Statement {
         put(&mut out, &self.root.0);
         put(&mut out, &self.events.to_le_bytes());
         put(&mut out, &self.index.0);
-        put(&mut out, &[0; 32]);
+        put(&mut out, &self.stored.0);
         put(&mut out, &self.to_upstream_bytes.to_le_bytes());
         put(&mut out, &self.to_client_bytes.to_le_bytes());
         put(&mut out, &self.earliest_unix_us.to_le_bytes());
@@ -147,9 +149,9 @@ impl Seal {
             root: Digest(take(&mut rest)),
             events: u64::from_le_bytes(take(&mut rest)),
             index: Digest(take(&mut rest)),
+            stored: Digest(take(&mut rest)),
             ..Statement::default()
         };
-        let _stored_digest: [u8; 32] = take(&mut rest);
         statement.to_upstream_bytes = u64::from_le_bytes(take(&mut rest));
         statement.to_client_bytes = u64::from_le_bytes(take(&mut rest));
         statement.earliest_unix_us = i64::from_le_bytes(take(&mut rest));

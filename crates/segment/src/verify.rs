@@ -1,4 +1,5 @@
-//! Verification with public keys alone: every byte, the order, the tree, the signatures, missing segments.
+//! Verification with public keys alone: every byte, the order, the tree, the signatures, missing segments. With an
+//! auditor's key also that each leaf of an encrypted segment is its event.
 //!
 //! It names the first place that is wrong and what kind of tampering or damage that is, in the order that FORMAT.md,
 //! "Verification", gives. One thing it cannot see by itself: a cut at the very end of the list, between two segments or
@@ -9,12 +10,14 @@ use std::io::Read;
 
 use foldhash::fast::RandomState;
 
+use crate::auditor::AuditorKey;
 use crate::body::{Body, Kind};
 use crate::checkpoint::Checkpoint;
 use crate::fault::{Fault, Finding, Report};
 use crate::frame::FrameType;
-use crate::hash::{Digest, IndexHash, Salts};
+use crate::hash::{Digest, IndexHash, SALT_LEN, Salts, StoredHash};
 use crate::merkle::Tree;
+use crate::payload::is_plain;
 use crate::reader::{Frame, Reader};
 use crate::seal::{Seal, Statement};
 use crate::{Damage, Error, Header, RingId, Sequence, SessionId};
@@ -23,6 +26,7 @@ use crate::{Damage, Error, Header, RingId, Sequence, SessionId};
 #[derive(Debug)]
 pub struct Verifier<'k> {
     trusted: &'k [[u8; 32]],
+    auditors: &'k [AuditorKey],
     rings: HashMap<RingId, Sequence, RandomState>,
     previous: Option<Previous>,
     /// Number that the first must have.
@@ -31,7 +35,6 @@ pub struct Verifier<'k> {
     newest: Option<Checkpoint>,
     /// Every segment since the first went by whole, so that a ring not met yet must begin at 1.
     complete: bool,
-    scratch: Vec<u8>,
 }
 
 /// The segment before.
@@ -46,7 +49,10 @@ struct Previous {
 struct Walk {
     genesis: Digest,
     previous_root: Digest,
-    salts: Salts,
+    encrypted: bool,
+    /// `None`: encrypted to others.
+    salts: Option<Salts>,
+    stored: Option<Stored>,
     tree: Tree,
     chains: HashMap<SessionId, Digest, RandomState>,
     index: IndexHash,
@@ -66,14 +72,21 @@ impl<'k> Verifier<'k> {
     pub fn new(trusted: &'k [[u8; 32]]) -> Self {
         Self {
             trusted,
+            auditors: &[],
             rings: HashMap::default(),
             previous: None,
             first: None,
             remembered: None,
             newest: None,
             complete: false,
-            scratch: Vec::new(),
         }
+    }
+
+    /// Encrypted segments are opened with these keys where they can be, and their leaves held against their events.
+    #[must_use]
+    pub const fn opening_with(mut self, auditors: &'k [AuditorKey]) -> Self {
+        self.auditors = auditors;
+        self
     }
 
     /// The first segment must have this number: without it, segments taken away from the front are not missed.
@@ -107,7 +120,7 @@ impl<'k> Verifier<'k> {
     /// # Errors
     /// The input cannot be read at all. Everything else is a finding.
     pub fn segment(&mut self, input: impl Read, may_be_open: bool) -> Result<Report, Error> {
-        let mut report = Report { number: 0, events: 0, bytes: 0, seal: None, finding: None };
+        let mut report = Report::default();
         let outcome = self.check(input, may_be_open, &mut report);
         match outcome {
             Ok(()) => {}
@@ -131,6 +144,8 @@ impl<'k> Verifier<'k> {
     fn check(&mut self, input: impl Read, may_be_open: bool, report: &mut Report) -> Result<(), Stop> {
         let mut reader = Reader::new(input).map_err(|error| Stop::of(error, 0))?;
         report.number = reader.header().number;
+        let opened = reader.unlock(self.auditors).map_err(|error| Stop::of(error, 0))?;
+        (report.encrypted, report.opened) = (reader.header().is_encrypted(), opened);
         if may_be_open && !self.trusted.contains(&reader.header().public_key) {
             let public_key = reader.header().public_key;
             return Err(found(0, Fault::UntrustedKey { public_key }));
@@ -154,6 +169,9 @@ impl<'k> Verifier<'k> {
                 Err(Error::Frame { damage: Damage::Cut, .. }) if may_be_open => return Ok(()),
                 Err(error) => return Err(Stop::of(error, offset)),
             };
+            if let Some(stored) = walk.stored.as_mut().filter(|_| frame.frame != FrameType::Seal) {
+                stored.add(frame.raw());
+            }
             match frame.frame {
                 FrameType::Padding if walk.index_offset.is_none() => {}
                 FrameType::Event if walk.index_offset.is_none() => {
@@ -210,13 +228,19 @@ impl<'k> Verifier<'k> {
     }
 
     fn check_event(&mut self, walk: &mut Walk, frame: &mut Frame<'_>) -> Result<(), Stop> {
-        let head = frame.head;
+        let (head, offset) = (frame.head, frame.offset);
         let fail = |fault| {
             let event = Some((head.ring, head.sequence));
-            Stop::Found(Finding { offset: frame.offset, event, fault })
+            Stop::Found(Finding { offset, event, fault })
         };
         let chain = walk.chains.entry(head.session).or_insert(walk.genesis);
-        let leaf = frame.leaf_of(&walk.salts.next(), chain, &mut self.scratch);
+        let salt = walk.salts.as_mut().map(Salts::next);
+        let salt = if walk.encrypted && is_plain(&head) { Some([0; SALT_LEN]) } else { salt };
+        // What does not open is no event that a recorder wrote here.
+        let leaf = match salt {
+            Some(salt) => frame.leaf_of(&salt, chain).ok(),
+            None => Some(frame.leaf),
+        };
         let (ring, found) = (head.ring, head.sequence);
         let after = self.rings.insert(ring, found);
         if let Some(after) = after.or(self.complete.then_some(Sequence(0))) {
@@ -228,11 +252,14 @@ impl<'k> Verifier<'k> {
                 return Err(fail(Fault::Missing { ring, after, found }));
             }
         }
-        if leaf != frame.leaf {
+        if leaf != Some(frame.leaf) {
             return Err(fail(Fault::Edited));
         }
-        *chain = leaf;
-        walk.add(leaf, &head);
+        *chain = frame.leaf;
+        walk.add(frame.leaf, &head);
+        if frame.is_locked() {
+            return Ok(());
+        }
         let malformed = fail(Fault::Malformed);
         match frame.body() {
             Ok(Body::Gap(gap)) if head.ring.core() == RingId::RECORDER_CORE => {
@@ -258,6 +285,7 @@ impl<'k> Verifier<'k> {
             ("number of events", statement.events == walk.tree.len()),
             ("Merkle root", statement.root == walk.tree.root()),
             ("index", statement.index == walk.index.finish()),
+            ("digest of the stored bytes", statement.stored == walk.stored_digest()),
             ("place", statement.seal_offset == offset && statement.index_offset == index_offset),
             ("byte count to upstreams", statement.to_upstream_bytes == walk.to_upstream_bytes),
             ("byte count to clients", statement.to_client_bytes == walk.to_client_bytes),
@@ -279,7 +307,9 @@ impl Walk {
         Self {
             genesis: reader.genesis(),
             previous_root: reader.header().previous_root,
-            salts: Salts::new(&reader.header().salt_secret, 0),
+            encrypted: reader.header().is_encrypted(),
+            salts: reader.secrets().map(|secrets| secrets.salts(0)),
+            stored: reader.header().has_stored_digest().then(|| Stored::new(reader.header_bytes())),
             tree: Tree::default(),
             chains: HashMap::default(),
             index: IndexHash::new(),
@@ -290,6 +320,10 @@ impl Walk {
             to_client_bytes: 0,
             excused: None,
         }
+    }
+
+    fn stored_digest(&self) -> Digest {
+        self.stored.as_ref().map_or(Digest::ZERO, Stored::finish)
     }
 
     fn add(&mut self, leaf: Digest, head: &crate::Head) {
@@ -304,6 +338,37 @@ impl Walk {
         if head.kind() != Some(Kind::Gap) && self.excused.is_some_and(|excuse| excuse.0 == head.ring) {
             self.excused = None;
         }
+    }
+}
+
+/// The stored bytes, hashed in pieces that are worth it.
+struct Stored {
+    hash: StoredHash,
+    gathered: Vec<u8>,
+}
+
+impl Stored {
+    const PIECE_LEN: usize = 64 << 10;
+
+    fn new(header: &[u8]) -> Self {
+        let mut gathered = Vec::with_capacity(2 * Self::PIECE_LEN);
+        gathered.extend_from_slice(header);
+        Self { hash: StoredHash::new(), gathered }
+    }
+
+    fn add(&mut self, bytes: &[u8]) {
+        self.gathered.extend_from_slice(bytes);
+        let whole = self.gathered.len() / Self::PIECE_LEN * Self::PIECE_LEN;
+        if whole > 0 {
+            self.hash.update(self.gathered.get(..whole).unwrap_or_default());
+            self.gathered.drain(..whole);
+        }
+    }
+
+    fn finish(&self) -> Digest {
+        let mut hash = self.hash.clone();
+        hash.update(&self.gathered);
+        hash.finish()
     }
 }
 

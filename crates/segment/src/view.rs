@@ -27,6 +27,11 @@ use crate::event::Head;
 /// # Errors
 /// The recording's: malformed, or of a kind or version this program does not know, or contradicting its head.
 pub fn decode<'a>(head: &Head, bytes: &'a AlignedVec) -> Result<Body<'a>, Error> {
+    decode_at(head, bytes)
+}
+
+/// The same of aligned bytes inside of others. Ones that are not aligned are refused as malformed.
+pub(crate) fn decode_at<'a>(head: &Head, bytes: &'a [u8]) -> Result<Body<'a>, Error> {
     let unknown = Error::Unknown { kind: head.kind, version: head.version };
     let kind = match head.kind() {
         Some(kind) if head.version == VERSION => kind,

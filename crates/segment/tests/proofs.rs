@@ -5,19 +5,27 @@ mod sample;
 
 use std::io::Cursor;
 
-use sample::{Sample, key, other_key};
-use weir_segment::{Digest, HEADER_LEN, Header, MAX_PROOF_FILE_LEN, Proof, RingId, Sequence, prove};
+use sample::{Form, Sample, auditor, key, other_key};
+use weir_segment::{
+    Digest, Error, FrameType, HEAD_LEN, HEADER_LEN, Header, MAX_PROOF_FILE_LEN, Proof, Reader, RingId,
+    Sequence, prove,
+};
 
 fn proof_of(segment: &[u8], sequence: u64) -> Proof {
-    prove(Cursor::new(segment), sample::RING, Sequence(sequence)).unwrap()
+    prove(Cursor::new(segment), &[auditor()], sample::RING, Sequence(sequence)).unwrap()
 }
 
 #[test]
 fn one_event_is_proved_with_the_public_key_and_nothing_else() {
-    let segment = Sample::list(1, 70).remove(0);
+    for form in Form::ALL {
+        prove_each(&Sample::list_as(form, 1, 70).remove(0));
+    }
+}
+
+fn prove_each(segment: &[u8]) {
     let trusted = [key().public_key()];
     for sequence in 1..=70 {
-        let proof = proof_of(&segment, sequence);
+        let proof = proof_of(segment, sequence);
         let proven = proof.verify(&trusted).unwrap();
         assert_eq!(proven.head.sequence, Sequence(sequence));
         assert!(sample::is_body(&proven.body().unwrap(), sequence));
@@ -32,8 +40,19 @@ fn one_event_is_proved_with_the_public_key_and_nothing_else() {
         longer.path.push(Digest([0; 32]));
         assert!(longer.verify(&trusted).is_err());
     }
-    assert!(prove(Cursor::new(&segment), sample::RING, Sequence(71)).is_err());
-    assert!(prove(Cursor::new(&segment), RingId(1), Sequence(1)).is_err());
+    let keys = [auditor()];
+    assert!(prove(Cursor::new(segment), &keys, sample::RING, Sequence(71)).is_err());
+    assert!(prove(Cursor::new(segment), &keys, RingId(1), Sequence(1)).is_err());
+}
+
+#[test]
+fn an_encrypted_event_is_not_proved_without_its_auditors_key() {
+    let segment = Sample::list_as(Form::Encrypted, 1, 5).remove(0);
+    let other = weir_segment::AuditorKey::generate(&ring::rand::SystemRandom::new()).unwrap();
+    for keys in [&[][..], &[other]] {
+        let refused = prove(Cursor::new(&segment), keys, sample::RING, Sequence(2));
+        assert!(matches!(refused, Err(Error::Locked)));
+    }
 }
 
 #[test]
@@ -91,26 +110,42 @@ fn contents(proof: &Proof) -> Vec<u8> {
     decoded.flatten().collect()
 }
 
+/// Head and body of each event of a segment.
+fn events(segment: &[u8]) -> Vec<Vec<u8>> {
+    let mut reader = Reader::new(segment).unwrap();
+    assert!(reader.unlock(&[auditor()]).unwrap());
+    let mut events = Vec::new();
+    while let Some(mut frame) = reader.next().unwrap() {
+        if frame.frame == FrameType::Event {
+            let mut event = vec![0; HEAD_LEN];
+            frame.head.write(event.first_chunk_mut().unwrap());
+            event.extend_from_slice(frame.produced().unwrap());
+            events.push(event);
+        }
+    }
+    events
+}
+
 #[test]
 fn a_proof_discloses_nothing_of_any_other_event() {
-    let segment = Sample::list(1, 40).remove(0);
-    let frames = sample::frames(&segment);
-    let header = Header::read(segment.first_chunk::<HEADER_LEN>().unwrap()).unwrap();
-    let event = |place: usize| {
-        let frame = &segment[frames[place].clone()];
-        let len = u32::from_le_bytes(frame[8..12].try_into().unwrap()) as usize;
-        &frame[48..128 + len]
-    };
-    for place in 0..frames.len() {
-        let held = contents(&proof_of(&segment, place as u64 + 1));
-        let holds = |bytes: &[u8]| held.windows(bytes.len()).any(|window| window == bytes);
-        assert!(holds(event(place)), "its own event is in it");
-        assert!(!holds(&header.salt_secret), "from which every salt could be made");
-        for other in (0..frames.len()).filter(|&other| other != place) {
-            // Sequence, session, time: what no two events share. Bodies may be alike.
-            assert!(!holds(&event(other)[..48]), "the head of {other} in the proof of {place}");
-            let (body, own) = (&event(other)[80..], &event(place)[80..]);
-            assert!(body == own || !holds(body), "the body of {other} in the proof of {place}");
+    for form in Form::ALL {
+        let segment = Sample::list_as(form, 1, 40).remove(0);
+        let header = Header::read(segment.first_chunk::<HEADER_LEN>().unwrap()).unwrap();
+        let events = events(&segment);
+        assert_eq!(events.len(), 40);
+        for (place, event) in events.iter().enumerate() {
+            let held = contents(&proof_of(&segment, place as u64 + 1));
+            let holds = |bytes: &[u8]| held.windows(bytes.len()).any(|window| window == bytes);
+            assert!(holds(event), "its own event is in it");
+            let secret =
+                if form.is_encrypted() { &header.envelopes[0].sealed[..] } else { &header.salt_secret };
+            assert!(!holds(secret), "from which every salt could be made");
+            for (other, event) in events.iter().enumerate().filter(|(other, _)| *other != place) {
+                // Sequence, session, time: what no two events share. Bodies may be alike.
+                assert!(!holds(&event[..48]), "the head of {other} in the proof of {place}");
+                let (body, own) = (&event[80..], &events[place][80..]);
+                assert!(body == own || !holds(body), "the body of {other} in the proof of {place}");
+            }
         }
     }
 }
@@ -121,5 +156,5 @@ fn a_segment_that_was_changed_elsewhere_gives_no_proof() {
     let frames = sample::frames(&segment);
     segment[frames[7].start + 20] ^= 1;
     sample::mend(&mut segment[frames[7].clone()]);
-    assert!(prove(Cursor::new(&segment), sample::RING, Sequence(2)).is_err());
+    assert!(prove(Cursor::new(&segment), &[], sample::RING, Sequence(2)).is_err());
 }

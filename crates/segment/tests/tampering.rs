@@ -3,12 +3,13 @@
 
 mod sample;
 
-use sample::{Sample, key, other_key};
+use sample::{Form, Sample, auditor, key, other_key};
 use weir_segment::{Checkpoint, Damage, Fault, Report, Sequence, Verifier, prove};
 
+/// As an auditor judges, whose key opens what is encrypted.
 fn verify(segments: &[&[u8]]) -> Vec<Report> {
-    let trusted = [key().public_key()];
-    let mut verifier = Verifier::new(&trusted);
+    let (trusted, auditors) = ([key().public_key()], [auditor()]);
+    let mut verifier = Verifier::new(&trusted).opening_with(&auditors);
     segments.iter().map(|segment| verifier.segment(*segment, false).unwrap()).collect()
 }
 
@@ -16,19 +17,34 @@ fn fault(segment: &[u8]) -> Option<Fault> {
     verify(&[segment]).remove(0).finding.map(|finding| finding.fault)
 }
 
+/// The same by whoever has public keys alone.
+fn publicly(segment: &[u8]) -> Option<Fault> {
+    let trusted = [key().public_key()];
+    Verifier::new(&trusted).segment(segment, false).unwrap().finding.map(|finding| finding.fault)
+}
+
 #[test]
-fn an_untouched_list_of_segments_verifies_clean() {
-    let segments = Sample::list(3, 40);
-    let list: Vec<_> = segments.iter().map(Vec::as_slice).collect();
-    for (report, number) in verify(&list).iter().zip(1..) {
-        assert_eq!((report.number, report.finding.as_ref(), report.events), (number, None, 40));
-        assert_eq!(report.bytes as usize, segments[number as usize - 1].len());
+fn an_untouched_list_of_segments_verifies_clean_with_and_without_an_auditors_key() {
+    for form in Form::ALL {
+        let segments = Sample::list_as(form, 3, 40);
+        let list: Vec<_> = segments.iter().map(Vec::as_slice).collect();
+        for (report, number) in verify(&list).iter().zip(1..) {
+            assert_eq!((report.number, report.finding.as_ref(), report.events), (number, None, 40));
+            assert_eq!(report.bytes as usize, segments[number as usize - 1].len());
+            assert_eq!((report.encrypted, report.opened), (form.is_encrypted(), true));
+        }
+        assert_eq!(publicly(&segments[0]), None);
     }
 }
 
 #[test]
 fn a_cut_at_every_byte_is_found_and_what_is_left_reads_as_a_prefix() {
-    let whole = Sample::list(1, 6).remove(0);
+    for form in Form::ALL {
+        cut_everywhere(&Sample::list_as(form, 1, 6).remove(0));
+    }
+}
+
+fn cut_everywhere(whole: &[u8]) {
     for cut in 0..whole.len() {
         let found = fault(&whole[..cut]);
         assert!(
@@ -46,34 +62,70 @@ fn a_cut_at_every_byte_is_found_and_what_is_left_reads_as_a_prefix() {
 
 #[test]
 fn every_flipped_bit_is_found() {
-    let mut segment = Sample::list(1, 4).remove(0);
-    for at in 0..segment.len() {
-        for bit in 0..8 {
-            segment[at] ^= 1 << bit;
-            assert!(fault(&segment).is_some(), "bit {bit} of byte {at}");
-            segment[at] ^= 1 << bit;
+    for form in Form::ALL {
+        let mut segment = Sample::list_as(form, 1, 4).remove(0);
+        for at in 0..segment.len() {
+            for bit in 0..8 {
+                segment[at] ^= 1 << bit;
+                assert!(publicly(&segment).is_some(), "{form:?}: bit {bit} of byte {at}");
+                segment[at] ^= 1 << bit;
+            }
+        }
+        assert_eq!((fault(&segment), publicly(&segment)), (None, None));
+    }
+}
+
+#[test]
+fn a_byte_changed_with_a_mended_checksum_is_found_with_and_without_an_auditors_key() {
+    for form in Form::ALL {
+        let segment = Sample::list_as(form, 1, 6).remove(0);
+        for frame in sample::frames(&segment) {
+            for at in frame.clone().filter(|at| !(4..8).contains(&(at - frame.start))) {
+                let mut bent = segment.clone();
+                bent[at] ^= 1 << (at % 8);
+                sample::mend(&mut bent[frame.clone()]);
+                let found = (fault(&bent), publicly(&bent));
+                assert!(matches!(found, (Some(_), Some(_))), "{form:?}: byte {at}: {found:?}");
+            }
+        }
+        for at in (0..4092).step_by(7) {
+            let mut bent = segment.clone();
+            bent[at] ^= 1 << (at % 8);
+            let crc = crc32c::crc32c(&bent[..4092]);
+            bent[4092..4096].copy_from_slice(&crc.to_le_bytes());
+            assert!(fault(&bent).is_some() && publicly(&bent).is_some(), "{form:?}: byte {at} of the header");
         }
     }
-    assert_eq!(fault(&segment), None);
 }
 
 #[test]
 fn an_edit_with_a_mended_checksum_is_named_with_its_event() {
-    let mut segment = Sample::list(1, 10).remove(0);
-    let frames = sample::frames(&segment);
-    let edited = frames[4].clone();
-    segment[edited.start + 130] ^= 1;
-    sample::mend(&mut segment[edited.clone()]);
-    let finding = verify(&[&segment]).remove(0).finding.unwrap();
-    assert_eq!(finding.fault, Fault::Edited);
-    assert_eq!(finding.offset, edited.start as u64);
-    assert_eq!(finding.event, Some((sample::RING, Sequence(5))));
+    for form in Form::ALL {
+        let mut segment = Sample::list_as(form, 1, 10).remove(0);
+        let frames = sample::frames(&segment);
+        let edited = frames[4].clone();
+        segment[edited.start + 130] ^= 1;
+        sample::mend(&mut segment[edited.clone()]);
+        let finding = verify(&[&segment]).remove(0).finding.unwrap();
+        assert_eq!(finding.fault, Fault::Edited);
+        assert_eq!(finding.offset, edited.start as u64);
+        assert_eq!(finding.event, Some((sample::RING, Sequence(5))));
+        if form.is_encrypted() {
+            // Without the key it is not known which event; that it is not the sealed bytes is.
+            assert_eq!(publicly(&segment), Some(Fault::Mismatch("digest of the stored bytes")));
+        }
+    }
 }
 
 #[test]
 fn dropped_repeated_and_swapped_events_are_named() {
-    let segment = Sample::list(1, 10).remove(0);
-    let frames = sample::frames(&segment);
+    for form in Form::ALL {
+        shuffle(&Sample::list_as(form, 1, 10).remove(0));
+    }
+}
+
+fn shuffle(segment: &[u8]) {
+    let frames = sample::frames(segment);
     let (third, fourth) = (frames[2].clone(), frames[3].clone());
     let part = |range: std::ops::Range<usize>| segment[range].to_vec();
     let (front, back) = (part(0..third.start), part(fourth.end..segment.len()));
@@ -237,9 +289,9 @@ fn hostile_bytes_are_an_error_and_never_a_panic() {
         random ^= random << 17;
         random
     };
-    let genuine = Sample::list(1, 12).remove(0);
-    for _ in 0..3000 {
-        let mut bytes = genuine.clone();
+    let genuine = Form::ALL.map(|form| Sample::list_as(form, 1, 12).remove(0));
+    for round in 0..4000 {
+        let mut bytes = genuine[round % genuine.len()].clone();
         for _ in 0..=(next() % 8) {
             let at = (next() as usize) % bytes.len();
             bytes[at] = next() as u8;
@@ -257,12 +309,14 @@ fn hostile_bytes_are_an_error_and_never_a_panic() {
             at = end;
         }
         bytes.truncate(bytes.len() - (next() as usize % 2) * (next() as usize % bytes.len()));
-        let trusted = [key().public_key()];
-        let _ = Verifier::new(&trusted).segment(bytes.as_slice(), next() % 2 == 0);
+        let (trusted, auditors) = ([key().public_key()], [auditor()]);
+        let verifier = Verifier::new(&trusted).opening_with(&auditors);
+        let _ = { verifier }.segment(bytes.as_slice(), next() % 2 == 0);
         let _ = weir_segment::recover(bytes.as_slice(), &Default::default());
-        let _ = prove(std::io::Cursor::new(&bytes), sample::RING, Sequence(3))
+        let _ = prove(std::io::Cursor::new(&bytes), &auditors, sample::RING, Sequence(3))
             .map(|proof| proof.verify(&trusted));
         if let Ok(mut reader) = weir_segment::Reader::new(std::io::Cursor::new(&bytes)) {
+            let _ = reader.unlock(&auditors);
             let _ = reader.index();
             let _ = reader.seek(4096);
             while let Ok(Some(mut frame)) = reader.next() {

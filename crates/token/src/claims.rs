@@ -1,5 +1,7 @@
 //! What a verified payload says about its bearer, by its issuer's configuration.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 use weir_control::Issuer;
 use weir_policy::{Identity, Timestamp};
@@ -75,6 +77,16 @@ fn whole_seconds(value: f64) -> Option<u64> {
     let sane = (0.0..9_007_199_254_740_992.0).contains(&value);
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the range was just checked")]
     sane.then_some(value as u64)
+}
+
+/// Whose hands a token is for (RFC 7800). A proof that cannot be checked here is none: such a token is not a bearer's.
+pub(crate) fn certificate_bound_to(claims: &Claims) -> Result<Option<String>, Refusal> {
+    let Some(confirmation) = claims.get("cnf") else { return Ok(None) };
+    let members = confirmation.as_object().filter(|members| members.len() == 1);
+    let hash = members.and_then(|members| members.get("x5t#S256")?.as_str());
+    let hash = hash.and_then(|hash| URL_SAFE_NO_PAD.decode(hash).ok()).filter(|hash| hash.len() == 32);
+    let hash = hash.ok_or(Refusal::Confirmation)?;
+    Ok(Some(hash.iter().map(|byte| format!("{byte:02x}")).collect()))
 }
 
 pub(crate) fn identity(claims: &Claims, issuer: &Issuer) -> Result<Identity, Refusal> {

@@ -1,4 +1,5 @@
-//! Bearer tokens: a JWT and its issuer's published keys in, a verified [`weir_policy::Identity`] out.
+//! Bearer tokens: a JWT and its issuer's published keys in, a verified [`weir_policy::Identity`] out; and the same of a
+//! SPIFFE certificate whose chain was verified.
 //!
 //! Used by the data plane on every protocol and by admin at its own door. It fetches nothing: key sets come from
 //! [`weir_control::Issuer`]. It asks no clock: the time is an argument. Every failure has its own [`Refusal`] for the
@@ -23,8 +24,10 @@ mod keys;
 mod refusal;
 mod ring_provider;
 mod strict;
+mod svid;
 mod verify;
 
 pub use keys::KeySet;
 pub use refusal::{Error, Refusal};
+pub use svid::{SvidRefusal, identity as svid_identity, is_trust_domain};
 pub use verify::{MAX_TOKEN_BYTES, SKEW_MS, Verified, Verifier};

@@ -9,6 +9,8 @@ pub enum Refusal {
     Audience,
     #[error("claim {0:?} is not what the issuer's configuration requires")]
     Condition(String),
+    #[error("is bound (cnf) to something other than a client certificate's SHA-256")]
+    Confirmation,
     #[error("header demands extensions (crit) that are not understood")]
     Critical,
     #[error("member {0:?} occurs twice")]

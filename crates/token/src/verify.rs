@@ -35,6 +35,8 @@ pub struct Verified {
     pub identity: Identity,
     /// `iat`; what a subject's revocation counts from.
     pub issued: Option<Timestamp>,
+    /// SHA-256 of the only client certificate whose connections may present this token (RFC 8705), in hex.
+    pub bound_to: Option<String>,
 }
 
 impl Verifier {
@@ -74,7 +76,8 @@ impl Verifier {
         trusted.check_signature(&header, message, signature)?;
         claims::check(&claims, &trusted.issuer, now)?;
         let identity = claims::identity(&claims, &trusted.issuer)?;
-        Ok(Verified { identity, issued: claims::time(&claims, "iat")? })
+        let bound_to = claims::certificate_bound_to(&claims)?;
+        Ok(Verified { identity, issued: claims::time(&claims, "iat")?, bound_to })
     }
 
     fn trusted(&self, name: &str) -> Option<&Trusted> {

@@ -54,6 +54,8 @@ pub struct UpstreamLogin {
     /// SHA-256 (or the certificate's own hash) of the upstream's end-entity certificate, RFC 5929
     /// `tls-server-end-point`; `None` without TLS, and for certificates that it is not defined for.
     pub channel_binding: Option<Vec<u8>>,
+    /// No login counts that is not bound so.
+    pub binding_required: bool,
     /// 18 random bytes, for nonces.
     pub random: [u8; 18],
     /// What the machine hands its client as the key to cancel with (Postgres BackendKeyData: process id and key).

@@ -14,13 +14,13 @@ use crate::socket::Socket;
 impl<M: Machine + 'static> Session<M> {
     pub(super) fn begin_login(&mut self, presented: Presented, stale: bool) {
         let known = self.desk.known(self.upstream.socket.is_some());
-        let implied = self.implied.clone();
+        let arrival = self.arrival.clone();
         let (worker, live) = (Rc::clone(&self.worker), Rc::clone(&self.live));
         let protocol = self.desk.protocol();
         self.presented = Some(presented.clone());
         self.login_polled = false;
         self.login = Some(Box::pin(async move {
-            login::login(&worker, &live, presented, protocol, implied, known, stale).await
+            login::login(&worker, &live, presented, protocol, arrival, known, stale).await
         }));
     }
 

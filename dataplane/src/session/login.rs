@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ring::rand::SecureRandom;
-use weir_control::{Credential, Protocol, Record, Secret};
+use weir_control::{ChannelBinding, Credential, Protocol, Record, Secret};
 use weir_policy::{Caller, Connect, Denial, Identity, Permit, Reason, RecordLevel, Request, Target, Verdict};
 use weir_ring::Pressure;
 use weir_segment::SessionId;
@@ -23,7 +23,7 @@ use crate::roll::{Live, process_id};
 use crate::shared::{Errand, Place};
 use crate::socket::Socket;
 use crate::standing::{Standing, Upstream, key_bytes};
-use crate::tokens::{Proven, Rejection};
+use crate::tokens::{self, Proven, Rejection};
 use crate::upstream;
 use crate::worker::Worker;
 
@@ -51,6 +51,15 @@ impl Presented {
             application: login.application.map(str::to_owned),
         }
     }
+}
+
+/// What is known of a connection before its client has said anything.
+#[derive(Clone, Default)]
+pub(crate) struct Arrival {
+    /// The connection that every client of its listener means.
+    pub connection: Option<String>,
+    /// Who its client is by certificate.
+    pub certificate: Option<Arc<Proven>>,
 }
 
 /// A session that this connection already has, where identity comes with every request.
@@ -103,12 +112,13 @@ pub(crate) async fn login(
     live: &Rc<Live>,
     presented: Presented,
     protocol: Protocol,
-    implied: Option<String>,
+    arrival: Arrival,
     known: Option<Known>,
     stale: bool,
 ) -> Result<LoggedIn, Refused> {
-    let proven = identify(worker, &presented.token).await?;
+    let proven = identify(worker, &presented.token, arrival.certificate.as_ref()).await?;
     let standing = standing(worker)?;
+    let implied = arrival.connection;
     let (target, upstream) = find_target(&standing, &proven.identity, &presented, implied, protocol)?;
     if protocol == Protocol::Postgres {
         *live.catalogs.borrow_mut() = worker.catalogs_of(&upstream);
@@ -184,8 +194,20 @@ fn standing(worker: &Worker) -> Result<Arc<Standing>, Refused> {
     })
 }
 
-/// A token's identity; keys that are not known yet are asked for once.
-async fn identify(worker: &Worker, token: &[u8]) -> Result<Arc<Proven>, Refused> {
+/// A token's identity, or the certificate's where there is no token: one that is presented says who asks, whoever made
+/// the connection. Keys that are not known yet are asked for once.
+async fn identify(
+    worker: &Worker,
+    token: &[u8],
+    certificate: Option<&Arc<Proven>>,
+) -> Result<Arc<Proven>, Refused> {
+    if token.is_empty() {
+        let proven = match certificate {
+            Some(certificate) => tokens::recheck(&*standing(worker)?, certificate, Now::read().timestamp()),
+            None => Err(Rejection::Nobody),
+        };
+        return proven.map_err(|rejection| unauthenticated(rejection.to_string()));
+    }
     let max = worker.shared.config.limits.token_bytes;
     if token.len() > max {
         return Err(unauthenticated(format!("token of {} bytes is over the limit of {max}", token.len())));
@@ -193,7 +215,12 @@ async fn identify(worker: &Worker, token: &[u8]) -> Result<Arc<Proven>, Refused>
     let mut waited = Duration::ZERO;
     loop {
         let standing = standing(worker)?;
-        let proved = worker.tokens.borrow_mut().prove(&standing, token, Now::read().timestamp());
+        let proved = worker.tokens.borrow_mut().prove(
+            &standing,
+            token,
+            certificate.map(Arc::as_ref),
+            Now::read().timestamp(),
+        );
         match proved {
             Ok(proven) => return Ok(proven),
             Err(Rejection::Refused(Refusal::UnknownKey { issuer })) if waited < KEYS_PATIENCE => {
@@ -329,6 +356,7 @@ async fn dial(
         secret: Rc::new(secret),
         encrypted: upstream.tls.is_some(),
         channel_binding,
+        binding_required: upstream.connection.channel_binding == ChannelBinding::Require,
         random: random(worker)?,
         cancel: (process_id(worker.core, live.slot), live.cancel),
         session_tag: session.unwrap_or_else(|| live.id.get()).to_string(),

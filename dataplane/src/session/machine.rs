@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use weir_http::{HttpMachine, Settings};
 use weir_policy::MaskPlan;
-use weir_postgres::{Catalog, CatalogSource, Limits as PostgresLimits, PostgresMachine};
+use weir_postgres::{Catalog, CatalogSource, Limits as PostgresLimits, PostgresMachine, Proof};
 
 use crate::limits::Limits;
 use crate::roll::Live;
@@ -24,13 +24,14 @@ pub(crate) const fn postgres_limits(limits: &Limits) -> PostgresLimits {
 }
 
 /// `None`: admin has sent no state yet.
-pub(crate) fn postgres(worker: &Worker, live: &Rc<Live>) -> Option<PostgresMachine> {
+pub(crate) fn postgres(worker: &Worker, live: &Rc<Live>, proof: Proof) -> Option<PostgresMachine> {
     let limits = postgres_limits(&worker.shared.config.limits);
     let (facts, owner) = (Rc::clone(&worker.facts), Rc::clone(live));
     // The identity, once it is known, pays for its texts' place in the cache.
     let source = move |text: &[u8]| facts.borrow_mut().facts(text, owner.owner.get());
     let catalogs = Rc::new(CatalogsOf(Rc::clone(live)));
-    Some(PostgresMachine::new(limits, Rc::new(source), catalogs, worker.keys()?.shared))
+    let key = worker.keys()?.shared;
+    Some(PostgresMachine::new(limits, Rc::new(source), catalogs, key).asking_for(proof))
 }
 
 /// Those of whatever upstream the session's login led to.
@@ -55,10 +56,10 @@ impl CatalogSource for CatalogsOf {
 }
 
 /// `None`: admin has sent no state yet, or the listener's connection is not in it.
-pub(crate) fn http(worker: &Worker, connection: Option<&str>) -> Option<HttpMachine> {
+pub(crate) fn http(worker: &Worker, connection: Option<&str>, certified: bool) -> Option<HttpMachine> {
     let standing = worker.standing.borrow().clone()?;
     let upstream = standing.connection(connection?)?;
-    let settings = Rc::new(Settings::new(upstream.address()));
+    let settings = Rc::new(Settings { certified, ..Settings::new(upstream.address()) });
     Some(HttpMachine::new(settings, worker.keys()?.local))
 }
 

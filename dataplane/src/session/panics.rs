@@ -29,6 +29,7 @@ fn standing() -> Arc<Standing> {
         protocol: weir_control::Protocol::Postgres,
         upstream: weir_control::UpstreamAddress::Unix { path: "/nowhere".into() },
         tls: weir_control::UpstreamTls::Off,
+        channel_binding: weir_control::ChannelBinding::Prefer,
         database: "d".into(),
         record: weir_control::Record::Fast,
         hold_wait_ms: 0,
@@ -59,7 +60,7 @@ fn opening(worker: &Worker) -> Opening {
         purpose: None,
         expires: Timestamp::from_unix_ms(u64::MAX),
     };
-    let verified = weir_token::Verified { identity: identity.clone(), issued: None };
+    let verified = weir_token::Verified { identity: identity.clone(), issued: None, bound_to: None };
     let identity = Arc::new(identity);
     let target = Target { connection: "lines".into(), role: "r".into() };
     Opening {

@@ -127,7 +127,9 @@ pub(super) fn begin_with(
     let (near_client, near_upstream) = (io(near_client), io(near_upstream));
     let place = worker.shared.tally.connection(usize::MAX).unwrap();
     let entry = Entry { worker: Rc::clone(worker), live: Rc::clone(&live), full: false, _place: place };
-    let mut session = Session::new(Rc::clone(worker), live, Lines, near_client, Vec::new(), protocol, None);
+    let arrival = super::login::Arrival::default();
+    let mut session =
+        Session::new(Rc::clone(worker), live, Lines, near_client, Vec::new(), protocol, arrival);
     session.upstream = Peer::new(Some(near_upstream));
     prepare(&mut session);
     attend(entry, async move |_| Box::new(session).run().await);

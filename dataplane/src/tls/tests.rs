@@ -27,7 +27,7 @@ fn files(name: &str) -> Files {
 
 fn pair(files: &Files, name: &str) -> (Tls, Tls) {
     let certificate = Certificate::load(&files.cert, &files.key).unwrap();
-    let server = Tls::server(server_config(certificate, &[POSTGRES_ALPN]).unwrap()).unwrap();
+    let server = Tls::server(server_config(certificate, &[POSTGRES_ALPN], None).unwrap()).unwrap();
     let name = ServerName::try_from(name.to_owned()).unwrap();
     (server, Tls::client(client_config(&files.pem).unwrap(), name).unwrap())
 }
@@ -93,10 +93,45 @@ fn the_channel_binding_is_the_hash_of_the_upstreams_certificate() {
 }
 
 #[test]
+fn the_binding_hashes_as_the_certificate_was_signed() {
+    let signed = |algorithm| {
+        let key = rcgen::KeyPair::generate_for(algorithm).unwrap();
+        rcgen::CertificateParams::default().self_signed(&key).unwrap().der().clone()
+    };
+    for (algorithm, hash) in [
+        (&rcgen::PKCS_ECDSA_P256_SHA256, Some(&digest::SHA256)),
+        (&rcgen::PKCS_ECDSA_P384_SHA384, Some(&digest::SHA384)),
+        (&rcgen::PKCS_ED25519, None),
+    ] {
+        let certificate = signed(algorithm);
+        let expected = hash.map(|hash| digest::digest(hash, &certificate).as_ref().to_vec());
+        assert_eq!(end_point_hash(&certificate), expected, "{algorithm:?}");
+    }
+    // RFC 4055's parameters, and how none (SHA-1) are written.
+    let sha = |last: u8| {
+        let oid = [0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, last];
+        [&[0x30, 0x11, 0xa0, 0x0f, 0x30, 0x0d, 0x06, 0x09][..], &oid, &[0x05, 0x00]].concat()
+    };
+    for (parameters, expected) in [
+        (sha(1), Some(&digest::SHA256)),
+        (sha(2), Some(&digest::SHA384)),
+        (sha(3), Some(&digest::SHA512)),
+        (sha(4), None),
+        (vec![0x30, 0x00], Some(&digest::SHA256)),
+        (Vec::new(), None),
+    ] {
+        assert_eq!(pss_hash(&parameters), expected, "{parameters:?}");
+    }
+    for cut in 0..40 {
+        assert_eq!(end_point_hash(&CertificateDer::from(vec![0x30; cut])), None);
+    }
+}
+
+#[test]
 fn a_reloaded_certificate_serves_new_handshakes_and_a_broken_one_changes_nothing() {
     let (old, new) = (files("gateway.test"), files("gateway.test"));
     let certificate = Certificate::load(&old.cert, &old.key).unwrap();
-    let config = server_config(Arc::clone(&certificate), &[]).unwrap();
+    let config = server_config(Arc::clone(&certificate), &[], None).unwrap();
     let accepted_by = |roots: &Files| {
         let mut server = Tls::server(Arc::clone(&config)).unwrap();
         let name = ServerName::try_from("gateway.test").unwrap();

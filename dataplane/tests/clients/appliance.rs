@@ -81,8 +81,15 @@ impl Appliance {
     /// An appliance whose data plane runs with these lines in `[limits]`.
     pub(crate) fn with_limits(lines: &str) -> Self {
         let appliance = Self::start();
+        appliance.add_to_config(&format!("[limits]\n{lines}"));
+        appliance
+    }
+
+    /// Adds to the node's configuration, and waits until a data plane runs with it.
+    pub(crate) fn add_to_config(&self, lines: &str) {
+        let appliance = self;
         let mut config = fs::File::options().append(true).open(appliance.var("WEIR_CONFIG")).unwrap();
-        writeln!(config, "\n[limits]\n{lines}").unwrap();
+        writeln!(config, "\n{lines}").unwrap();
         let former = appliance.process("weir-dataplane");
         appliance.signal("weir-dataplane", "-TERM");
         Self::until("the data plane to end", || {
@@ -91,7 +98,6 @@ impl Appliance {
         Self::until("the data plane to serve again", || {
             appliance.psql(Who::Job, "SELECT 1").status.success().then_some(())
         });
-        appliance
     }
 
     /// Sends a signal to one of the appliance's processes.
@@ -138,6 +144,33 @@ impl Appliance {
         command.args(arguments).envs(&self.env);
         command.env("WEIR_ADMIN_TOKEN_FILE", self.var("WEIR_APPROVER_TOKEN_FILE"));
         command.stdin(Stdio::null()).output().unwrap()
+    }
+
+    /// The segments' files, in order.
+    pub(crate) fn segments(&self) -> Vec<PathBuf> {
+        let files = fs::read_dir(self.var("WEIR_SEGMENTS")).unwrap().flatten().map(|entry| entry.path());
+        let mut files: Vec<_> =
+            files.filter(|path| path.extension().is_some_and(|extension| extension == "seg")).collect();
+        files.sort();
+        files
+    }
+
+    /// The bodies of all events recorded so far, one after the other, opened with the auditor's key.
+    pub(crate) fn recorded(&self) -> Vec<u8> {
+        let pem = fs::read_to_string(self.var("WEIR_AUDITOR_KEY")).unwrap();
+        let keys = [weir_segment::AuditorKey::from_pem(&pem).unwrap()];
+        let mut bodies = Vec::new();
+        for path in self.segments() {
+            let mut reader =
+                weir_segment::Reader::new(BufReader::new(fs::File::open(path).unwrap())).unwrap();
+            assert!(reader.unlock(&keys).unwrap());
+            while let Ok(Some(mut frame)) = reader.next() {
+                if frame.frame == weir_segment::FrameType::Event {
+                    bodies.extend_from_slice(frame.produced().unwrap());
+                }
+            }
+        }
+        bodies
     }
 
     /// A command pointed at Weir by libpq's own environment.

@@ -58,8 +58,7 @@ fn every_example_of_the_auditors_page_runs() {
             .current_dir(folder.path())
             .env("PATH", &search_path)
             .env("SESSION", recording.session("saw-simple"))
-            .env("WEIR_SEGMENTS", recording.segments())
-            .env("WEIR_VERIFY_KEY", recording.key())
+            .envs(recording.env())
             .output()
             .unwrap();
         let said = format!("{}{}", text(&output.stdout), text(&output.stderr));

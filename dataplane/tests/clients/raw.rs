@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::sync::Arc;
 
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 use crate::appliance::{Appliance, PATIENCE, Who};
@@ -75,7 +75,10 @@ pub(crate) fn connect(appliance: &Appliance) -> TcpStream {
 
 /// A fresh connection that was told to begin TLS.
 pub(crate) fn before_tls(appliance: &Appliance) -> TcpStream {
-    let mut stream = connect(appliance);
+    told_to_begin(connect(appliance))
+}
+
+pub(crate) fn told_to_begin(mut stream: TcpStream) -> TcpStream {
     stream.write_all(&packet(SSL_REQUEST, b"")).unwrap();
     let mut answer = [0];
     stream.read_exact(&mut answer).unwrap();
@@ -85,6 +88,14 @@ pub(crate) fn before_tls(appliance: &Appliance) -> TcpStream {
 
 /// TLS as a client that trusts the appliance, before its first byte.
 pub(crate) fn tls(appliance: &Appliance) -> ClientConnection {
+    tls_as(appliance, None)
+}
+
+/// The same, with a certificate of the client's own: chain and key.
+pub(crate) fn tls_as(
+    appliance: &Appliance,
+    certificate: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
+) -> ClientConnection {
     let mut roots = RootCertStore::empty();
     for root in CertificateDer::pem_file_iter(appliance.var("WEIR_CA")).unwrap() {
         roots.add(root.unwrap()).unwrap();
@@ -92,8 +103,11 @@ pub(crate) fn tls(appliance: &Appliance) -> ClientConnection {
     let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
         .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+        .with_root_certificates(roots);
+    let config = match certificate {
+        None => config.with_no_client_auth(),
+        Some((chain, key)) => config.with_client_auth_cert(chain, key).unwrap(),
+    };
     ClientConnection::new(Arc::new(config), ServerName::try_from("localhost").unwrap()).unwrap()
 }
 

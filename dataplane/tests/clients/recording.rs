@@ -62,6 +62,8 @@ impl Recording {
             assert!(done.status.success(), "{}", text(&done.stderr));
         }
         sealed(&appliance, &folder);
+        // The auditor's key keeps its mode: nobody else may read it.
+        fs::copy(appliance.var("WEIR_AUDITOR_KEY"), folder.join("auditor.key")).unwrap();
         fs::copy(appliance.var("WEIR_VERIFY_KEY"), folder.join("segment.pub")).unwrap();
         for (from, to) in
             [("policy/current.bundle", "policy.bundle"), ("keys/policy.key.pub", "policy.key.pub")]
@@ -71,10 +73,19 @@ impl Recording {
         Self { folder, saw, hold }
     }
 
+    /// What auditors' commands are pointed at it by.
+    pub(crate) fn env(&self) -> [(&'static str, PathBuf); 3] {
+        [
+            ("WEIR_SEGMENTS", self.segments()),
+            ("WEIR_VERIFY_KEY", self.key()),
+            ("WEIR_AUDITOR_KEY", self.folder.join("auditor.key")),
+        ]
+    }
+
     /// One of the programs over this recording.
     pub(crate) fn run(&self, name: &str, arguments: &[&str]) -> Output {
         let mut command = Command::new(program(name));
-        command.args(arguments).env("WEIR_SEGMENTS", self.segments()).env("WEIR_VERIFY_KEY", self.key());
+        command.args(arguments).envs(self.env());
         command.stdin(Stdio::null()).output().unwrap()
     }
 

@@ -109,7 +109,7 @@ fn the_page_shows_the_session_escaped_and_only_to_who_has_its_address() {
     let recording = Recording::get();
     let session = recording.session("saw-page");
     let mut command = Command::new(program("weir-admin"));
-    command.args(["sessions", "replay", &session, "--serve"]).env("WEIR_SEGMENTS", recording.segments());
+    command.args(["sessions", "replay", &session, "--serve"]).envs(recording.env());
     let mut page = Page(command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap());
     let mut url = String::new();
     BufReader::new(page.0.stdout.take().unwrap()).read_line(&mut url).unwrap();

@@ -1,6 +1,7 @@
 """Judges lists of segments from standard input with the independent verifier: one line a list, a fault or null a segment.
 
-A list is u8 (1: the last may be open), u32 count, then u64 length and bytes of each; its faults are `[word, offset]`.
+A list is u8 (bit 0: the last may be open, bit 1: with the auditor's key), u32 count, then u64 length and bytes of each; its
+faults are `[word, offset]`.
 """
 
 import io
@@ -11,10 +12,11 @@ import sys
 sys.path.insert(0, sys.argv[1])
 import weir_verify
 
-keys = weir_verify.trusted_keys(sys.argv[2])
+keys, auditor = weir_verify.trusted_keys(sys.argv[2]), weir_verify.auditor_key(sys.argv[3])
 while front := sys.stdin.buffer.read(5):
-    may_be_open, count = struct.unpack("<BI", front)
-    verifier, faults = weir_verify.Verifier(keys), []
+    flags, count = struct.unpack("<BI", front)
+    may_be_open, auditors = flags & 1, [auditor] if flags & 2 else []
+    verifier, faults = weir_verify.Verifier(keys, auditors=auditors), []
     for place in range(count):
         (length,) = struct.unpack("<Q", sys.stdin.buffer.read(8))
         segment = io.BytesIO(sys.stdin.buffer.read(length))

@@ -2,7 +2,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
 
 use std::io::BufReader;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use weir_recorder::disk::{Disk, RealDisk};
 use weir_recorder::drain::{Drain, Pace};
@@ -10,8 +10,8 @@ use weir_recorder::keys;
 use weir_recorder::store::{Settings, Store};
 use weir_ring::{Consumer, Description, Producer, PushError};
 use weir_segment::{
-    Body, Direction, Event, FrameType, Head, Kind, Open, Outcome, Reader, Request, Response, RingId,
-    SessionId, Verdict, Verifier,
+    AuditorKey, Body, Compression, Direction, Event, FrameType, Head, Kind, Open, Outcome, Reader, Request,
+    Response, RingId, SessionId, Verdict, Verifier,
 };
 
 pub const CAPACITY: usize = 1 << 20;
@@ -19,6 +19,10 @@ pub const CAPACITY: usize = 1 << 20;
 pub struct Rig {
     pub folder: tempfile::TempDir,
     pub public_key: [u8; 32],
+    /// The first is whom its recorders encrypt to, unless `encrypted` says otherwise: also in `auditor.key`.
+    pub auditors: Vec<AuditorKey>,
+    pub encrypted: bool,
+    pub compression: Compression,
 }
 
 impl Rig {
@@ -26,7 +30,27 @@ impl Rig {
         let folder = tempfile::tempdir().unwrap();
         let public = keys::generate(&folder.path().join("key")).unwrap();
         let text = std::fs::read_to_string(public).unwrap();
-        Self { public_key: weir_segment::parse_public_key(&text).unwrap(), folder }
+        let auditor = AuditorKey::generate(&ring::rand::SystemRandom::new()).unwrap();
+        std::fs::write(folder.path().join("auditor.key"), &*auditor.to_pem()).unwrap();
+        Self {
+            public_key: weir_segment::parse_public_key(&text).unwrap(),
+            folder,
+            auditors: vec![auditor],
+            encrypted: true,
+            compression: Compression::None,
+        }
+    }
+
+    /// The lines of `[recorder]` that every configuration needs.
+    pub fn configuration(&self) -> String {
+        let at = |name: &str| self.folder.path().join(name).display().to_string();
+        format!(
+            "[recorder]\nnode = 'node-1'\nsocket = '{}'\nsegments = '{}'\nsigning_key = '{}'\nrecipients = ['{}']\n",
+            at("recorder.sock"),
+            self.segments().display(),
+            at("key"),
+            weir_segment::auditor_key_text(self.auditors[0].public()).trim(),
+        )
     }
 
     pub fn segments(&self) -> PathBuf {
@@ -37,6 +61,8 @@ impl Rig {
         Settings {
             directory: self.segments(),
             node: "node-1".to_owned(),
+            recipients: if self.encrypted { vec![*self.auditors[0].public()] } else { Vec::new() },
+            compression: self.compression,
             seal_bytes: 1 << 20,
             seal_age_us: i64::MAX,
             ring_bytes: CAPACITY as u64,
@@ -60,7 +86,7 @@ impl Rig {
 
     /// Everything recorded, in order; every segment must verify, the last may be open where `open` says so.
     pub fn read(&self, open: bool) -> Vec<Recorded> {
-        read(&self.segments(), self.public_key, open)
+        read(self, open)
     }
 }
 
@@ -73,22 +99,23 @@ pub struct Recorded {
     pub text: String,
 }
 
-pub fn read(directory: &Path, public_key: [u8; 32], open: bool) -> Vec<Recorded> {
-    let mut files: Vec<_> = std::fs::read_dir(directory)
+fn read(rig: &Rig, open: bool) -> Vec<Recorded> {
+    let mut files: Vec<_> = std::fs::read_dir(rig.segments())
         .unwrap()
         .map(|entry| entry.unwrap().path())
         .filter(|path| path.extension().is_some_and(|kind| kind == "seg"))
         .collect();
     files.sort();
-    let trusted = [public_key];
-    let mut verifier = Verifier::new(&trusted);
+    let trusted = [rig.public_key];
+    let mut verifier = Verifier::new(&trusted).opening_with(&rig.auditors);
     let mut events = Vec::new();
     for path in &files {
         let input = || BufReader::new(std::fs::File::open(path).unwrap());
         let may_be_open = open && Some(path) == files.last();
         let report = verifier.segment(input(), may_be_open).unwrap();
-        assert_eq!(report.finding, None, "{}", path.display());
+        assert_eq!((report.finding, report.opened), (None, true), "{}", path.display());
         let mut reader = Reader::new(input()).unwrap();
+        assert!(reader.unlock(&rig.auditors).unwrap());
         while let Ok(Some(mut frame)) = reader.next() {
             if frame.frame == FrameType::Event {
                 let text = format!("{:?}", frame.body().unwrap());

@@ -9,7 +9,7 @@ use serde::Serialize;
 use weir_segment::{RingId, Sequence};
 
 use super::gather::{Sample, Sort};
-use crate::sessions::files;
+use crate::sessions::{auditor, files};
 use crate::when;
 
 /// One event, proved or not.
@@ -51,8 +51,9 @@ impl Proofs {
         let homes = this.homes(dir)?;
         for ((ring, sequence), proved) in &mut this.events {
             let Some(path) = homes.get(&(*ring, *sequence)) else { continue };
-            match weir_segment::prove(files::open(path)?, *ring, *sequence).and_then(|proof| proof.to_json())
-            {
+            let input = files::open(path)?;
+            let proof = auditor::keys(|keys| weir_segment::prove(input, keys, *ring, *sequence))?;
+            match proof.and_then(|proof| proof.to_json()) {
                 Ok(text) => {
                     let name = format!("{ring}-{sequence}.proof");
                     let to = folder.join(&name);

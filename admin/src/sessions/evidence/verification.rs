@@ -1,12 +1,12 @@
 //! Whether the segments under a report are as they were written.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use serde::Serialize;
 use weir_segment::{Finding, Verifier};
 
-use crate::sessions::files;
+use crate::sessions::{auditor, files};
 
 #[derive(Debug, Serialize)]
 pub(super) struct Verification {
@@ -35,9 +35,12 @@ pub(super) fn verify(dir: &Path, trusted: &[[u8; 32]], first: u64, sealed: bool)
     if paths.is_empty() {
         bail!("{} holds no segments, which proves nothing", dir.display());
     }
-    let mut verifier = Verifier::new(trusted).starting_at(first);
+    auditor::keys(|keys| judge(&paths, Verifier::new(trusted).starting_at(first).opening_with(keys), sealed))?
+}
+
+fn judge(paths: &[PathBuf], mut verifier: Verifier<'_>, sealed: bool) -> Result<Verification> {
     let mut segments = Vec::with_capacity(paths.len());
-    for path in &paths {
+    for path in paths {
         let may_be_open = Some(path) == paths.last() && !sealed;
         let report = verifier.segment(files::open(path)?, may_be_open)?;
         segments.push(Segment {

@@ -309,6 +309,7 @@ fn admission(token: &[u8]) -> Admission {
             secret: Rc::new(secret),
             encrypted: false,
             channel_binding: None,
+            binding_required: false,
             random: [0; 18],
             cancel: (0, 0),
             session_tag: String::new(),

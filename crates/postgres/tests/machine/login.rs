@@ -8,7 +8,9 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use ring::hmac;
 use weir_mask::MaskKey;
 use weir_policy::{Denial, Reason, Timestamp};
-use weir_postgres::{Error, Limits, PostgresMachine, UNKNOWN_CONNECTION, md5_secret, scram};
+use weir_postgres::{
+    BearerTerms, Error, Limits, PostgresMachine, Proof, UNKNOWN_CONNECTION, md5_secret, scram,
+};
 use weir_wire::{Action, Admission, Machine as _, Outbox, Side, Step, UpstreamLogin, UpstreamSecret};
 
 use crate::support::policy::{self, Rules, denial};
@@ -58,6 +60,7 @@ fn upstream_login(secret: UpstreamSecret, channel_binding: Option<Vec<u8>>) -> U
         secret: Rc::new(secret),
         encrypted: channel_binding.is_some(),
         channel_binding,
+        binding_required: false,
         random: [5; 18],
         cancel: (0x0102_0304, 0x0506_0708),
         session_tag: "weir-42".into(),
@@ -225,6 +228,33 @@ fn each_credential_answers_its_own_method_only() {
 }
 
 #[test]
+fn where_binding_is_required_nothing_is_answered_that_is_not_bound() {
+    let scram = || UpstreamSecret::Scram(scram::derive("p", b"salt", 1).unwrap());
+    let plain = || UpstreamSecret::Plain(b"secret".to_vec());
+    let md5 = || UpstreamSecret::Md5(md5_secret("secret", "gateway"));
+    let tls = || Some(vec![1; 32]);
+    let both = || authentication(10, b"SCRAM-SHA-256\0SCRAM-SHA-256-PLUS\0\0");
+    for (secret, binding, asked, bound) in [
+        (scram(), tls(), both(), true),
+        (scram(), tls(), authentication(10, b"SCRAM-SHA-256\0\0"), false),
+        (scram(), None, both(), false),
+        (scram(), tls(), authentication(0, b""), false),
+        (plain(), tls(), authentication(3, b""), false),
+        (md5(), tls(), authentication(5, b"\x01\x02\x03\x04"), false),
+        (UpstreamSecret::None, tls(), authentication(0, b""), false),
+    ] {
+        let case = format!("{secret:?} asked {asked:?}");
+        let upstream = UpstreamLogin { binding_required: true, ..upstream_login(secret, binding) };
+        let (mut machine, _) = logging_in_by(CLIENT, upstream);
+        let mut out = Outbox::default();
+        let outcome = feed(&mut machine, Side::Upstream, &asked, &mut out).map(drop);
+        assert_eq!(outcome, if bound { Ok(()) } else { Err(Error::UpstreamUnbound) }, "{case}");
+        assert_eq!(out.upstream.is_empty(), !bound, "{case}");
+        assert!(out.client.is_empty(), "{case}");
+    }
+}
+
+#[test]
 fn a_password_in_clear_goes_by_tls_whatever_certificate_that_has() {
     // Channel binding is undefined for some certificates, Ed25519 ones among them.
     for (encrypted, binding) in [(true, None), (true, Some(vec![1; 32])), (false, None)] {
@@ -287,6 +317,140 @@ fn a_refused_login_says_what_may_be_said() {
         assert_eq!(machine.admit(Admission::Deny(denial), NOW, &mut out), Ok(Action::Close));
         assert_eq!(words(&out.client), [expected]);
     }
+}
+
+const DISCOVERY: &str = "https://issuer.example/.well-known/openid-configuration";
+
+fn bearer_machine() -> PostgresMachine {
+    machine().asking_for(Proof::Bearer(Rc::new(BearerTerms::new(DISCOVERY, Some("openid")))))
+}
+
+/// SASLInitialResponse.
+fn initial(said: &str) -> Vec<u8> {
+    let length = u32::try_from(said.len()).unwrap();
+    message(b'p', &[b"OAUTHBEARER\0", &length.to_be_bytes()[..], said.as_bytes()].concat())
+}
+
+fn told() -> Vec<u8> {
+    let terms = format!(
+        "{{\"openid-configuration\":\"{DISCOVERY}\",\"scope\":\"openid\",\"status\":\"invalid_token\"}}"
+    );
+    authentication(11, terms.as_bytes())
+}
+
+#[test]
+fn a_bearer_token_is_asked_for_by_sasl_and_found_in_any_cut() {
+    let sent = [startup(CLIENT), initial("n,,\x01auth=Bearer a.b.c\x01\x01")].concat();
+    for how in 0..6 {
+        let (mut machine, mut out, mut held) = (bearer_machine(), Outbox::default(), Vec::new());
+        let mut asked = 0;
+        for piece in cut(&sent, how) {
+            held.extend_from_slice(&piece);
+            loop {
+                match machine.step(Side::Client, &held, NOW, &mut out).unwrap() {
+                    Step::Act(Action::Discard { len }) => drop(held.drain(..len)),
+                    Step::Identify(login) => {
+                        assert_eq!((login.token, login.connection), (&b"a.b.c"[..], Some("clinic")));
+                        asked += 1;
+                        break;
+                    }
+                    Step::Act(_) | Step::Decide { .. } => break,
+                }
+            }
+        }
+        assert_eq!(asked, 1, "cut {how}");
+        assert_eq!(out.client.split(), authentication(10, b"OAUTHBEARER\0\0")[..]);
+        let upstream = upstream_login(UpstreamSecret::None, None);
+        let admission = Admission::Allow { permit: Rules::new(None).permit(), upstream };
+        assert_eq!(machine.admit(admission, NOW, &mut out), Ok(Action::Discard { len: held.len() }));
+        feed(&mut machine, Side::Upstream, &authentication(0, b""), &mut out).unwrap();
+        assert_eq!(out.client.split(), authentication(0, b"")[..]);
+    }
+}
+
+#[test]
+fn a_bearer_without_token_or_with_a_wrong_one_is_told_where_to_get_one_before_the_end() {
+    for (said, asks) in [("n,,\x01auth=\x01\x01", false), ("n,,\x01auth=Bearer stale\x01\x01", true)] {
+        let (mut machine, mut out) = (bearer_machine(), Outbox::default());
+        feed(&mut machine, Side::Client, &startup(CLIENT), &mut out).unwrap();
+        out.client.clear();
+        let first = initial(said);
+        match machine.step(Side::Client, &first, NOW, &mut out).unwrap() {
+            Step::Identify(_) if asks => {
+                let denial = Denial { reason: Reason::Unauthenticated, ..denial("(token)") };
+                let action = machine.admit(Admission::Deny(denial), NOW, &mut out);
+                assert_eq!(action, Ok(Action::Discard { len: first.len() }));
+            }
+            Step::Act(Action::Discard { len }) if !asks => assert_eq!(len, first.len()),
+            Step::Act(_) | Step::Decide { .. } | Step::Identify(_) => panic!("{said:?}"),
+        }
+        assert_eq!(out.client.split(), told()[..], "{said:?}");
+        assert!(!machine.idle());
+        let acknowledgement = message(b'p', b"\x01");
+        for end in 0..acknowledgement.len() {
+            let early = machine.step(Side::Client, &acknowledgement[..end], NOW, &mut out);
+            assert!(matches!(early, Ok(Step::Act(Action::NeedMore))), "{end}");
+        }
+        assert!(matches!(
+            machine.step(Side::Client, &acknowledgement, NOW, &mut out),
+            Ok(Step::Act(Action::Close))
+        ));
+        assert_eq!(words(&out.client), ["E 28P01"]);
+    }
+}
+
+#[test]
+fn a_bearer_that_breaks_the_exchange_or_may_not_enter_is_ended_at_once() {
+    let told = |first: &[u8]| {
+        let (mut machine, mut out) = (bearer_machine(), Outbox::default());
+        feed(&mut machine, Side::Client, &startup(CLIENT), &mut out).unwrap();
+        feed(&mut machine, Side::Client, first, &mut out).map(drop)
+    };
+    assert_eq!(
+        told(&message(b'p', b"token\0")),
+        Err(Error::ClientState("the only SASL mechanism here is OAUTHBEARER"))
+    );
+    assert_eq!(told(&initial("n,,\x01auth=Basic x\x01\x01")), Err(Error::ClientMalformed("OAUTHBEARER")));
+    let long = format!("n,,\x01auth=Bearer {}\x01\x01", "x".repeat(20_000));
+    assert_eq!(told(&initial(&long)), Err(Error::TokenTooLong(16_384)));
+    let mut out = Outbox::default();
+    let mut machine = bearer_machine();
+    feed(&mut machine, Side::Client, &startup(CLIENT), &mut out).unwrap();
+    feed(&mut machine, Side::Client, &initial("n,,\x01auth=\x01\x01"), &mut out).unwrap();
+    for answer in [message(b'p', b"\x01\x01"), message(b'p', b""), message(b'Q', b"\x01")] {
+        let mut copy = bearer_machine();
+        feed(&mut copy, Side::Client, &startup(CLIENT), &mut out).unwrap();
+        feed(&mut copy, Side::Client, &initial("n,,\x01auth=\x01\x01"), &mut out).unwrap();
+        assert!(copy.step(Side::Client, &answer, NOW, &mut out).is_err(), "{answer:?}");
+    }
+    out.client.clear();
+    let mut forbidden = bearer_machine();
+    feed(&mut forbidden, Side::Client, &startup(CLIENT), &mut out).unwrap();
+    let first = initial("n,,\x01auth=Bearer t\x01\x01");
+    assert!(matches!(forbidden.step(Side::Client, &first, NOW, &mut out), Ok(Step::Identify(_))));
+    out.client.clear();
+    assert_eq!(forbidden.admit(Admission::Deny(denial("(grant)")), NOW, &mut out), Ok(Action::Close));
+    assert_eq!(words(&out.client), ["E 28000"]);
+}
+
+#[test]
+fn who_showed_a_certificate_is_asked_for_nothing() {
+    let (mut machine, mut out) = (machine().asking_for(Proof::Certificate), Outbox::default());
+    let packet = startup(CLIENT);
+    for end in 0..packet.len() {
+        let early = machine.step(Side::Client, &packet[..end], NOW, &mut out);
+        assert!(matches!(early, Ok(Step::Act(Action::NeedMore))), "{end}");
+    }
+    let Ok(Step::Identify(login)) = machine.step(Side::Client, &packet, NOW, &mut out) else {
+        panic!("not asked")
+    };
+    assert_eq!((login.token, login.role, login.connection), (&b""[..], Some("job"), Some("clinic")));
+    assert!(out.client.is_empty());
+    let upstream = upstream_login(UpstreamSecret::None, None);
+    let admission = Admission::Allow { permit: Rules::new(None).permit(), upstream };
+    assert_eq!(machine.admit(admission, NOW, &mut out), Ok(Action::Discard { len: packet.len() }));
+    feed(&mut machine, Side::Upstream, &authentication(0, b""), &mut out).unwrap();
+    assert_eq!(out.client.split(), authentication(0, b"")[..]);
 }
 
 #[test]

@@ -3,9 +3,10 @@
 
 use std::ops::Range;
 
+use ring::rand::SystemRandom;
 use weir_segment::{
-    Batch, Body, Builder, Carry, Close, Digest, Direction, Event, Header, Open, Outcome, Request, Response,
-    RingId, Sequence, SessionId, SigningKey, Verdict,
+    AuditorKey, Batch, Body, Builder, Carry, Close, Compression, Direction, Event, Header, Open, Outcome,
+    Recipients, Request, Response, RingId, Sequence, SessionId, SigningKey, Verdict,
 };
 
 pub const RING: RingId = RingId::new(1_700_000_000_000, 3);
@@ -26,6 +27,42 @@ pub fn other_key() -> SigningKey {
     key_from(2)
 }
 
+/// Who encrypted samples can be read by.
+pub fn auditor() -> AuditorKey {
+    AuditorKey::from_pem(AUDITOR_PEM).unwrap()
+}
+
+/// Of 32 bytes 7.
+pub const AUDITOR_PEM: &str = "-----BEGIN PRIVATE KEY-----
+MC4CAQAwBQYDK2VuBCIEIAcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcH
+-----END PRIVATE KEY-----
+";
+
+/// How a sample is stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Form {
+    #[default]
+    Clear,
+    Compressed,
+    Encrypted,
+    Both,
+}
+
+impl Form {
+    pub const ALL: [Self; 4] = [Self::Clear, Self::Compressed, Self::Encrypted, Self::Both];
+
+    pub fn compression(self) -> Compression {
+        match self {
+            Self::Clear | Self::Encrypted => Compression::None,
+            Self::Compressed | Self::Both => Compression::Zstd,
+        }
+    }
+
+    pub fn is_encrypted(self) -> bool {
+        matches!(self, Self::Encrypted | Self::Both)
+    }
+}
+
 /// Compares without tying the two lifetimes together.
 pub fn is_body<'a>(found: &Body<'a>, sequence: u64) -> bool {
     let expected: Body<'a> = body(sequence);
@@ -43,7 +80,7 @@ pub fn body<'a>(sequence: u64) -> Body<'a> {
             generation: sequence,
             ..Request::default()
         }),
-        2 => Body::Response(Response { bytes: vec![sequence as u8; sequence as usize * 3].into() }),
+        2 => Body::Response(Response { bytes: vec![sequence as u8; 200 + sequence as usize * 3].into() }),
         3 => Body::Outcome(Outcome {
             json: br#"{"tag":"SELECT 1"}"#.as_slice().into(),
             answer: b"Z".as_slice().into(),
@@ -74,27 +111,30 @@ pub struct Sample {
     pub salt: u8,
     pub carry: Carry,
     pub first: u64,
+    pub form: Form,
 }
 
 impl Default for Sample {
     fn default() -> Self {
-        Self { key: key(), salt: 5, carry: Carry::default(), first: 1 }
+        Self { key: key(), salt: 5, carry: Carry::default(), first: 1, form: Form::Clear }
     }
 }
 
 impl Sample {
     fn begin(&self, out: &mut Batch, count: u64) -> Builder {
         let header = Header {
-            number: 0,
             id: [self.salt; 16],
             begun_unix_us: 1_700_000_000_000_000,
             boot: [1; 16],
-            previous_root: Digest::default(),
             public_key: self.key.public_key(),
             salt_secret: [self.salt; 32],
+            compression: self.form.compression(),
             node: "node-1".to_owned(),
+            ..Header::default()
         };
-        let mut builder = Builder::begin(header, &self.carry, out);
+        let recipients = Recipients { keys: &[*auditor().public()], random: &SystemRandom::new() };
+        let recipients = self.form.is_encrypted().then_some(recipients);
+        let mut builder = Builder::begin(header, recipients, &self.carry, out).unwrap();
         for sequence in self.first..self.first + count {
             let event = event(sequence);
             let mut bytes = vec![0xaa; event.max_len()];
@@ -121,11 +161,15 @@ impl Sample {
     }
 
     pub fn list(segments: u64, events: u64) -> Vec<Vec<u8>> {
-        let mut sample = Self::default();
+        Self::list_as(Form::Clear, segments, events)
+    }
+
+    pub fn list_as(form: Form, segments: u64, events: u64) -> Vec<Vec<u8>> {
+        let mut sample = Self { form, ..Self::default() };
         (0..segments)
             .map(|_| {
                 let (bytes, carry) = sample.build(events);
-                sample = Self { carry, first: sample.first + events, ..Self::default() };
+                sample = Self { carry, first: sample.first + events, form, ..Self::default() };
                 bytes
             })
             .collect()

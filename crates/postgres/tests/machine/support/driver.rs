@@ -210,6 +210,7 @@ impl Driver {
             secret: std::rc::Rc::new(weir_wire::UpstreamSecret::None),
             encrypted: false,
             channel_binding: None,
+            binding_required: false,
             random: [3; 18],
             cancel: (77, 88),
             session_tag: "weir-1".into(),
