@@ -1,9 +1,14 @@
 //! The command line: nouns and verbs, each with an example. Only what works is listed.
 
+mod auditors;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use weir_segment::{Kind, RingId};
+
+use auditors::RECONCILE_HELP;
+pub(crate) use auditors::{ExportArgs, ReconcileArgs, ReplayArgs, Report, ReportArgs};
 
 /// Administers Weir: serves the node's admin service, and asks it things.
 #[derive(Parser)]
@@ -52,6 +57,12 @@ pub(crate) enum Command {
                       weir-admin keys auditor --out auditor.key"
     )]
     Keys(KeysArg),
+    /// Evidence for auditors, made from segments alone: the same segments give the same bytes
+    #[command(subcommand)]
+    Report(Report),
+    /// Find what bypassed the gateway: the backend's own log beside the segments
+    #[command(after_help = RECONCILE_HELP)]
+    Reconcile(ReconcileArgs),
     /// Development only: an issuer, its tokens, and the whole appliance on loopback
     #[command(subcommand)]
     Dev(Dev),
@@ -198,10 +209,11 @@ impl Recorded {
             Self::List { segments, .. }
             | Self::Show { segments, .. }
             | Self::Search { segments, .. }
-            | Self::Replay { segments, .. }
-            | Self::Verify { segments, .. }
-            | Self::Export { segments, .. } => Some(segments),
+            | Self::Verify { segments, .. } => Some(segments),
+            Self::Export(arg) => Some(&arg.segments),
             Self::Prove(arg) => Some(&arg.segments),
+            Self::Reconcile(arg) => Some(&arg.segments),
+            Self::Replay(arg) => Some(&arg.segments),
             Self::CheckProof { .. } => None,
         }
     }
@@ -264,13 +276,11 @@ pub(crate) enum Recorded {
         json: bool,
     },
     /// What the client sent and saw
-    #[command(after_help = "Example:\n  weir-admin sessions replay 01HX")]
-    Replay {
-        /// Session id, or enough of its beginning
-        session: String,
-        #[command(flatten)]
-        segments: SegmentsArg,
-    },
+    #[command(
+        after_help = "Examples:\n  weir-admin sessions replay 01HX\n  weir-admin sessions replay 01HX --speed 4 --from 90s\n  \
+                            weir-admin sessions replay 01HX --serve\n  weir-admin sessions replay 01HX --bytes | sha256sum"
+    )]
+    Replay(ReplayArgs),
     /// Check every segment's bytes, order, tree and signature
     #[command(after_help = "Example:\n  weir-admin sessions verify --key /etc/weir/segment.pub")]
     Verify {
@@ -315,18 +325,14 @@ pub(crate) enum Recorded {
         #[arg(long)]
         json: bool,
     },
-    /// Every event as JSON Lines
-    #[command(after_help = "Example:\n  weir-admin sessions export --session 01HX > session.jsonl")]
-    Export {
-        #[command(flatten)]
-        segments: SegmentsArg,
-        /// Only this session
-        #[arg(long)]
-        session: Option<String>,
-        /// JSON Lines: the one format so far, and the default
-        #[arg(long)]
-        json: bool,
-    },
+    /// A recording, or a span of it, for other programs
+    #[command(after_help = "Examples:\n  weir-admin sessions export --session 01HX > session.jsonl\n  \
+                            weir-admin sessions export --format ocsf --from 2026-01-01 --until 2026-02-01 > january.jsonl\n  \
+                            weir-admin sessions export --format parquet --out events.parquet")]
+    Export(ExportArgs),
+    /// The same as `weir-admin reconcile`
+    #[command(after_help = RECONCILE_HELP)]
+    Reconcile(ReconcileArgs),
 }
 
 #[derive(Args)]

@@ -48,6 +48,8 @@ async fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Status(arg) => status(&arg).await?,
         Command::Keys(KeysArg { command: Some(KeysCommand::Auditor { out }), .. }) => auditor_key(&out)?,
         Command::Keys(arg) => keys(&arg.table)?,
+        Command::Reconcile(arg) => return sessions::reconcile(&arg),
+        Command::Report(report) => return sessions::report(&report),
         Command::Dev(Dev::Issuer { dir, listen }) => {
             log();
             dev::issuer(&dir, &listen).await?;
@@ -200,7 +202,7 @@ async fn sessions(command: Sessions) -> Result<ExitCode> {
                 Service::new(&service)?.post(&["sessions", &session, "kill"], &Kill { reason }).await?;
             say!("{} ended ({})", ended.session, ended.subject);
         }
-        Sessions::Recorded(command) => return sessions::run(command),
+        Sessions::Recorded(command) => return sessions::run(command).await,
     }
     Ok(ExitCode::SUCCESS)
 }

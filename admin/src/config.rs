@@ -5,6 +5,9 @@
 //! socket = "/run/weir/control.sock"
 //! users = ["weir-dataplane"]            # whose processes may connect, besides admin's own user
 //!
+//! [recorder]
+//! socket = "/run/weir-recorder/ring"    # admin's own actions are recorded too: allowed_uids must name its user
+//!
 //! [admin]
 //! listen = "127.0.0.1:8444"             # loopback only
 //! database = "/var/lib/weir/admin.db"
@@ -47,8 +50,9 @@ pub(crate) struct Config {
     listeners: Vec<Listener>,
     #[serde(default, rename = "policy")]
     _policy: Option<toml::Value>,
+    /// None: what people do through the service is not recorded.
     #[serde(default)]
-    recorder: Option<toml::Value>,
+    pub recorder: Option<Recorder>,
     #[serde(default, rename = "limits")]
     _limits: Option<toml::Value>,
 }
@@ -70,6 +74,16 @@ pub(crate) struct Control {
     /// User names or numbers whose processes may connect, besides admin's own.
     #[serde(default)]
     pub users: Vec<String>,
+}
+
+/// What admin needs of the recorder's table; the rest is the recorder's to check.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Recorder {
+    pub socket: PathBuf,
+    #[serde(default)]
+    pub node: String,
+    #[serde(default)]
+    recipients: Option<toml::Value>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -134,7 +148,7 @@ impl Config {
 
     /// Files that the recorder reads its recipients from. What else its table says is the recorder's to judge.
     pub(crate) fn recipient_files(&self) -> impl Iterator<Item = &Path> {
-        let recipients = self.recorder.as_ref().and_then(|recorder| recorder.get("recipients")?.as_array());
+        let recipients = self.recorder.as_ref().and_then(|recorder| recorder.recipients.as_ref()?.as_array());
         let texts = recipients.into_iter().flatten().filter_map(toml::Value::as_str);
         texts.map(Path::new).filter(|path| path.is_absolute())
     }

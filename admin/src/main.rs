@@ -8,6 +8,7 @@ mod output;
 
 mod access;
 mod apply;
+mod chain;
 mod cli;
 mod clock;
 mod commands;
@@ -17,6 +18,7 @@ mod init;
 mod jwks;
 mod keys;
 mod mint;
+mod progress;
 mod rds;
 mod reach;
 mod serve;
@@ -28,6 +30,7 @@ mod table;
 mod tls;
 mod users;
 mod vault;
+mod when;
 
 use std::process::ExitCode;
 

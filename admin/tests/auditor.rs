@@ -69,6 +69,18 @@ impl Audit {
             .unwrap()
     }
 
+    /// An evidence report over everything, in a directory that is gone afterwards.
+    fn report(&self) -> Output {
+        let out = tempfile::tempdir().unwrap();
+        Command::new(env!("CARGO_BIN_EXE_weir-admin"))
+            .args(["report", "nist", "--from", "1970-01-01", "--until", "2200-01-01", "--out"])
+            .arg(out.path())
+            .env("WEIR_SEGMENTS", self.dir())
+            .env("WEIR_VERIFY_KEY", self.key())
+            .output()
+            .unwrap()
+    }
+
     /// Exit codes of both verifiers, which must agree, and what they said.
     fn both(&self, ours: &[&str], theirs: &[&str]) -> (i32, String) {
         let mut independent = Command::new("python3");
@@ -287,7 +299,12 @@ fn commands(session: &str) -> Vec<Vec<&str>> {
         vec!["show", session],
         vec!["search", "select"],
         vec!["replay", session],
+        vec!["replay", session, "--bytes"],
         vec!["export"],
+        vec!["export", "--format", "csv"],
+        vec!["export", "--format", "ocsf"],
+        vec!["export", "--format", "parquet"],
+        vec!["reconcile", "--backend", "csvlog", "/dev/null"],
         vec!["verify"],
         vec!["verify", "--sealed"],
         vec!["prove", session, "--sequence", "5"],
@@ -349,13 +366,20 @@ fn bad_segments_get_one_clear_line_and_exit_1_from_every_command() {
                 assert!(!said.contains("panicked"), "{what}: {command:?}: {said}");
                 let lines = said.lines().filter(|line| line.starts_with("weir-admin: ")).count();
                 let told_elsewhere = command[0] == "verify" || finds;
-                // `show` and `replay` may add that the session is not there.
-                let most = 1 + usize::from(matches!(command[0], "show" | "replay"));
+                // `show` and `replay` may add that the session is not there, `reconcile` that nothing is.
+                let most = 1 + usize::from(matches!(command[0], "show" | "replay" | "reconcile"));
                 assert!(told_elsewhere || (1..=most).contains(&lines), "{what}: {command:?}: {said}");
                 if command[0] == "verify" {
                     assert!(text(&output.stdout).contains("BAD   000000000001.seg"), "{what}");
                 }
             }
+            let report = audit.report();
+            let said = text(&report.stderr);
+            assert_eq!(report.status.code(), Some(1), "{what}: {said}");
+            assert!(
+                !said.contains("panicked") && text(&report.stdout).contains("NOT SOUND"),
+                "{what}: {said}"
+            );
         }
     }
 }

@@ -79,6 +79,11 @@ impl Socket {
         &self.io
     }
 
+    /// This end of it, as the peer sees it; `None` where it is no internet connection.
+    pub(crate) fn local_address(&self) -> Option<std::net::SocketAddr> {
+        rustix::net::getsockname(self.io.fd()).ok()?.try_into().ok()
+    }
+
     pub(crate) fn tls(&self) -> Option<&Tls> {
         self.tls.as_deref()
     }

@@ -134,7 +134,7 @@ fn told(policy: &Policy, caller: &Caller, verdict: Verdict, trace: Trace) -> Exp
     }
 }
 
-fn mask_lines(plan: &MaskPlan) -> Vec<String> {
+pub(crate) fn mask_lines(plan: &MaskPlan) -> Vec<String> {
     let columns = plan.columns.iter().map(|mask| {
         let parts = [mask.schema.as_deref(), mask.table.as_deref(), Some(mask.column.as_str())];
         let name: Vec<&str> = parts.into_iter().flatten().collect();

@@ -5,19 +5,23 @@
 #![forbid(unsafe_code)]
 
 mod compile;
+mod diff;
 mod explain;
 pub mod keys;
 mod lower;
 mod lower_budget;
 mod lower_mask;
 mod patterns;
+mod recorded;
 mod report;
 mod sample;
 mod source;
 
 pub use compile::{Compiled, compile, lower, read_sources};
+pub use diff::{Change, Difference, MaskChange, difference};
 pub use explain::{Explanation, RuleLine, What, Who, explain};
 pub use patterns::engine;
+pub use recorded::Recording;
 pub use report::{PatternCost, Report, Shadowed, report};
 pub use sample::{Claim, Matcher, Sample, SampleResult, run as run_samples};
 pub use weir_sources::{Problem, Source};

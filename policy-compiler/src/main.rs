@@ -1,6 +1,6 @@
 //! `weir-policy`: make a signing key, check and test policy sources, compile them into a bundle, explain a decision.
 //!
-//! Exit codes: 0 done, 1 refused or found wanting, 2 usage.
+//! Exit codes: 0 done, 1 refused or found wanting, 2 usage, 3 `diff` found that something would change.
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;
@@ -35,6 +35,11 @@ enum Command {
         after_help = "Example: weir-policy compile --key policy.key --out current.bundle /etc/weir/policy"
     )]
     Compile(Compile),
+    /// Decide a recording again under another bundle and show what would change
+    #[command(
+        after_help = "Exits 0 if nothing would change, 3 if something would, 1 if it cannot be told.\n\nExample: weir-policy diff --bundle new.bundle --trusted-key policy.key.pub --segments /var/lib/weir/segments"
+    )]
+    Diff(Diff),
     /// Decide one command and say why
     #[command(
         after_help = "Example: weir-policy explain --policy /etc/weir/policy --connection clinic --role job 'DROP TABLE patients'"
@@ -66,6 +71,25 @@ struct Compile {
     #[arg(long, env = "SOURCE_DATE_EPOCH")]
     created: Option<u64>,
     dir: PathBuf,
+}
+
+#[derive(Args)]
+struct Diff {
+    /// The candidate.
+    #[arg(long)]
+    bundle: PathBuf,
+    /// Public key file that the bundles must be signed by.
+    #[arg(long)]
+    trusted_key: PathBuf,
+    /// Directory of recorded segments.
+    #[arg(long, env = "WEIR_SEGMENTS")]
+    segments: PathBuf,
+    /// An auditor's private key, to read what was encrypted to it; may be repeated.
+    #[arg(long = "auditor-key", env = "WEIR_AUDITOR_KEY", value_name = "FILE", value_delimiter = ':')]
+    auditor_keys: Vec<PathBuf>,
+    /// Compare with this bundle; without it, with what was decided then.
+    #[arg(long)]
+    against: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -112,8 +136,7 @@ struct Explain {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     match run(&cli) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::from(1),
+        Ok(code) => code,
         Err(error) => {
             eprintln!("weir-policy: {error:#}");
             ExitCode::from(1)
@@ -121,14 +144,16 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(cli: &Cli) -> anyhow::Result<bool> {
-    match &cli.command {
+fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
+    let done = match &cli.command {
         Command::Check { dir } => check(dir, cli.json),
         Command::Compile(options) => compile(options, cli.json),
+        Command::Diff(options) => return diff(options, cli.json),
         Command::Explain(options) => explain(options, cli.json),
         Command::Keygen { out } => keygen(out, cli.json),
         Command::Test { dir } => test(dir, cli.json),
-    }
+    }?;
+    Ok(ExitCode::from(u8::from(!done)))
 }
 
 fn keygen(out: &Path, json: bool) -> anyhow::Result<bool> {
@@ -314,6 +339,42 @@ fn explained_policy(options: &Explain) -> anyhow::Result<Policy> {
         }
         (None, _, _) => bail!("name --policy DIR, or --bundle FILE and --trusted-key FILE"),
     }
+}
+
+/// Exit code of a candidate that decides something otherwise.
+const CHANGES: u8 = 3;
+
+fn diff(options: &Diff, json: bool) -> anyhow::Result<ExitCode> {
+    let load = |bundle: &PathBuf| -> anyhow::Result<Policy> {
+        let bytes = std::fs::read(bundle).with_context(|| bundle.display().to_string())?;
+        let key = compiler::keys::read_public(&options.trusted_key)?;
+        Policy::load(&bytes, &[key], &weir_scan::load).with_context(|| bundle.display().to_string())
+    };
+    let new = load(&options.bundle)?;
+    let old = options.against.as_ref().map(load).transpose()?;
+    let refused = |error: String| anyhow::anyhow!(error);
+    let recording = compiler::Recording::open(&options.segments, &options.auditor_keys).map_err(refused)?;
+    let found = compiler::difference(&new, old.as_ref(), &recording).map_err(refused)?;
+    if json {
+        print_json(&found)?;
+    } else {
+        println!(
+            "{}, {} decided again: {} would be decided otherwise ({} not for rules to decide, {} undecidable)",
+            count(usize::try_from(found.requests).unwrap_or(usize::MAX), "recorded request"),
+            found.decided,
+            found.changed,
+            found.not_for_rules,
+            found.undecidable
+        );
+        for change in &found.changes {
+            println!("{:>7}  {} -> {}  {}", change.count, change.old, change.new, change.example);
+            println!("         {}", change.identities.iter().cloned().collect::<Vec<_>>().join(", "));
+        }
+        for mask in &found.masks {
+            println!("mask     {}  {}", mask.change, mask.identity);
+        }
+    }
+    Ok(if found.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(CHANGES) })
 }
 
 fn who(options: &Explain) -> anyhow::Result<Who> {

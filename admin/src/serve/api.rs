@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use weir_control::{Ending, Revocation, SessionSummary};
 
 use super::Hub;
@@ -16,6 +17,7 @@ use super::door::Person;
 use super::hub::LinkStatus;
 use super::run_approvals::RunAnswer;
 use crate::access::Access;
+use crate::chain::NotRecorded;
 use crate::clock;
 use crate::state::{StoredBudget, StoredHold};
 
@@ -71,6 +73,12 @@ impl From<NotCounted> for Failure {
     }
 }
 
+impl From<NotRecorded> for Failure {
+    fn from(why: NotRecorded) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, &why.to_string())
+    }
+}
+
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
         tracing::error!(error = format!("{error:#}"), "request failed");
@@ -120,6 +128,7 @@ async fn holds(
     person: Person,
     Query(query): Query<All>,
 ) -> Result<Json<Vec<StoredHold>>, Failure> {
+    hub.chain.read("read-holds", &person.identity, json!({ "all": query.all })).await?;
     let mut holds = hub.store.holds(query.all).await?;
     holds.retain(|hold| may_see(&person, hold));
     Ok(Json(holds))
@@ -135,7 +144,11 @@ async fn hold(
     Path(hold): Path<String>,
 ) -> Result<Json<StoredHold>, Failure> {
     let stored = answers::find(&hub, &hold).await?;
-    if may_see(&person, &stored) { Ok(Json(stored)) } else { Err(NotCounted::NotFound(hold).into()) }
+    if !may_see(&person, &stored) {
+        return Err(NotCounted::NotFound(hold).into());
+    }
+    hub.chain.read("read-hold", &person.identity, json!({ "hold": stored.request.hold })).await?;
+    Ok(Json(stored))
 }
 
 #[derive(Default, Serialize, Deserialize)]
@@ -153,7 +166,10 @@ async fn approve(
     Json(answer): Json<Answer>,
 ) -> Result<Json<StoredHold>, Failure> {
     let Answer { reason, run } = answer;
-    Ok(Json(answers::approve(&hub, &hold, &person.identity, reason.as_deref(), run).await?))
+    let what = json!({ "hold": hold, "reason": reason, "run": run });
+    hub.chain.record("approve", Some(&person.identity), what.clone()).await?;
+    let answered = answers::approve(&hub, &hold, &person.identity, reason.as_deref(), run).await;
+    told(&hub, "approve", &person, what, answered).await
 }
 
 async fn deny(
@@ -165,17 +181,39 @@ async fn deny(
     if answer.run.is_some() {
         return Err(Failure::new(StatusCode::BAD_REQUEST, "only an approval can be for a whole run"));
     }
-    Ok(Json(answers::deny(&hub, &hold, &person.identity, answer.reason.as_deref()).await?))
+    let what = json!({ "hold": hold, "reason": answer.reason });
+    hub.chain.record("deny", Some(&person.identity), what.clone()).await?;
+    let answered = answers::deny(&hub, &hold, &person.identity, answer.reason.as_deref()).await;
+    told(&hub, "deny", &person, what, answered).await
+}
+
+/// An answer that did not count is in the record as such.
+async fn told(
+    hub: &Hub,
+    action: &str,
+    person: &Person,
+    what: Value,
+    answered: Result<StoredHold, NotCounted>,
+) -> Result<Json<StoredHold>, Failure> {
+    match answered {
+        Ok(stored) => Ok(Json(stored)),
+        Err(why) => {
+            hub.chain.refused(action, &person.identity, what, &why.to_string()).await;
+            Err(why.into())
+        }
+    }
 }
 
 /// Budgets in their present window: what data planes took of them, used or not.
 async fn budgets(State(hub): State<Arc<Hub>>, person: Person) -> Result<Json<Vec<StoredBudget>>, Failure> {
     person.needs_view()?;
+    hub.chain.read("read-budgets", &person.identity, Value::Null).await?;
     Ok(Json(hub.store.budgets(clock::unix_ms()).await?))
 }
 
 async fn sessions(State(hub): State<Arc<Hub>>, person: Person) -> Result<Json<Vec<SessionSummary>>, Failure> {
     person.needs_view()?;
+    hub.chain.read("read-sessions", &person.identity, Value::Null).await?;
     Ok(Json(hub.live()))
 }
 
@@ -196,6 +234,8 @@ async fn kill(
     live.retain(|live| live.session.starts_with(&session));
     match live.as_slice() {
         [only] => {
+            let what = json!({ "session": only.session, "reason": kill.reason });
+            hub.chain.record("kill", Some(&person.identity), what).await?;
             hub.end(&Ending::Session { session: only.session.clone(), reason: kill.reason });
             Ok(Json(only.clone()))
         }
@@ -206,11 +246,13 @@ async fn kill(
 
 async fn access(State(hub): State<Arc<Hub>>, person: Person) -> Result<Json<Access>, Failure> {
     person.needs_view()?;
+    hub.chain.read("read-access", &person.identity, Value::Null).await?;
     Ok(Json(hub.current().access.clone()))
 }
 
 async fn revocations(State(hub): State<Arc<Hub>>, person: Person) -> Result<Json<Vec<Revocation>>, Failure> {
     person.needs_view()?;
+    hub.chain.read("read-revocations", &person.identity, Value::Null).await?;
     Ok(Json(hub.current().state.revocations.clone()))
 }
 
@@ -243,6 +285,8 @@ async fn revoke(
         ),
         _ => return Err(Failure::new(StatusCode::BAD_REQUEST, "give a subject or a token, not both")),
     };
+    let what = json!({ "revocation": revocation, "reason": reason });
+    hub.chain.record("revoke", Some(&person.identity), what).await?;
     hub.store.revoke(&revocation, &person.identity.subject, &reason, now_ms).await?;
     // In force before the sessions end: a client that dials again at once must find the door closed.
     hub.reload_if_changed().await?;

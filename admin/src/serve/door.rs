@@ -1,6 +1,7 @@
 //! Who speaks to the HTTP API: a bearer token of a trusted issuer, and what its groups may do.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::FromRequestParts;
 use axum::http::StatusCode;
@@ -60,6 +61,11 @@ impl FromRequestParts<Arc<Hub>> for Person {
         }
         if verified.revoked_by(&hub.current().state.revocations) {
             return Err(refused("revoked".into()));
+        }
+        // `status` tells how things are also while the recorder is away.
+        if parts.uri.path() != "/v1/status" {
+            let until = verified.identity.expires.since_ms(clock::now());
+            hub.chain.login(token.as_bytes(), &verified.identity, Duration::from_millis(until)).await?;
         }
         let groups = &verified.identity.groups;
         let any_of = |wanted: &[String]| groups.iter().any(|group| wanted.contains(group));

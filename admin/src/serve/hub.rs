@@ -5,12 +5,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::Result;
 use ring::signature::Ed25519KeyPair;
+use serde_json::json;
 use tokio::sync::{mpsc, watch};
 use weir_control::{Ending, Issuer, SessionSummary, State, ToDataplane};
 use weir_token::Verifier;
 
 use super::issuers::Fetches;
-use crate::access::Access;
+use crate::access::{self, Access};
+use crate::chain::Chain;
 use crate::config::Config;
 use crate::keys::Keys;
 use crate::mint::{Minter, Sources};
@@ -24,6 +26,8 @@ pub(crate) struct Hub {
     pub store: Store,
     pub keys: Keys,
     pub minter: Minter,
+    /// What people do here, in the record.
+    pub chain: Chain,
     pub(super) fetches: Fetches,
     current: watch::Sender<Arc<Current>>,
     links: Mutex<Links>,
@@ -63,6 +67,10 @@ impl Hub {
         let store = Store::open(&config.admin.database).await?;
         let keys = Keys::load(&config.admin.keys)?;
         let fetches = Fetches::new(&config)?;
+        let chain = match &config.recorder {
+            Some(recorder) => Chain::start(&recorder.socket, &recorder.node)?,
+            None => Chain::off(),
+        };
         let current = assemble(&config, &store, &keys).await?;
         let node = rustix::system::uname().nodename().to_string_lossy().into_owned();
         let minter = Minter::new(&format!("{node} {}", config.control.socket.display()));
@@ -71,6 +79,7 @@ impl Hub {
             store,
             keys,
             minter,
+            chain,
             fetches,
             current: watch::Sender::new(Arc::new(current)),
             links: Mutex::default(),
@@ -107,6 +116,27 @@ impl Hub {
         }
     }
 
+    /// Records that the service begins, and with which access; waits for the recorder as long as it takes. Data planes
+    /// are told nothing before, so that no change can come into force unrecorded by way of a restart.
+    pub(super) async fn record_start(&self) {
+        let mut complained = false;
+        loop {
+            let current = self.current();
+            let access = serde_json::to_vec(&current.access).unwrap_or_default();
+            let digest = hex::encode(ring::digest::digest(&ring::digest::SHA256, &access));
+            let what = json!({ "version": current.state.version, "access_sha256": digest });
+            match self.chain.record("start", None, what).await {
+                Ok(()) => return,
+                Err(error) if !complained => {
+                    complained = true;
+                    tracing::warn!(%error, "data planes are told nothing before this service's start is recorded");
+                }
+                Err(_) => {}
+            }
+            tokio::time::sleep(super::POLL).await;
+        }
+    }
+
     pub(super) fn subscribe(&self) -> watch::Receiver<Arc<Current>> {
         self.current.subscribe()
     }
@@ -125,7 +155,12 @@ impl Hub {
 
     pub(crate) async fn reload(&self) -> Result<()> {
         let next = assemble(&self.config, &self.store, &self.keys).await?;
-        if next.access != self.current().access {
+        let current = self.current();
+        if next.access != current.access {
+            let changes = access::changes(&current.access, &next.access, &[]);
+            let changes: Vec<String> = changes.iter().map(ToString::to_string).collect();
+            let what = json!({ "version": next.state.version, "changes": changes });
+            self.chain.record("apply", None, what).await?;
             self.minter.forget().await;
         }
         self.current.send_replace(Arc::new(next));

@@ -41,7 +41,11 @@ pub(crate) async fn run(config: Config) -> Result<()> {
     tokio::spawn(issuers::refresh(hub.clone()));
     tokio::spawn(watch(hub.clone()));
     tokio::spawn(sweep(hub.clone()));
-    tokio::spawn(control::serve(control, hub.clone()));
+    let started = hub.clone();
+    tokio::spawn(async move {
+        started.record_start().await;
+        control::serve(control, started).await;
+    });
     let router = api::router(hub.clone());
     axum::serve(api, router).with_graceful_shutdown(stop()).await?;
     Ok(())
@@ -57,7 +61,8 @@ async fn sweep(hub: Arc<Hub>) {
     }
 }
 
-async fn stop() {
+/// Until somebody asks this process to end.
+pub(crate) async fn stop() {
     let Ok(mut term) = signal(SignalKind::terminate()) else { return };
     tokio::select! {
         _ = term.recv() => {}
@@ -72,7 +77,7 @@ async fn watch(hub: Arc<Hub>) {
     loop {
         ticks.tick().await;
         if let Err(error) = hub.reload_if_changed().await {
-            tracing::error!(%error, "state could not be read; what was pushed stays in force");
+            tracing::error!(%error, "the state was not taken over; what was pushed stays in force");
         }
         if let Err(error) = hub.expire_holds().await {
             tracing::error!(%error, "holds could not be expired");

@@ -2,7 +2,7 @@
 //! of keys: they are kept here while it runs, and wiped when it ends. They are never printed.
 
 use std::fs::File;
-use std::io::{BufReader, Read as _};
+use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::RwLock;
@@ -18,12 +18,11 @@ static KEYS: RwLock<Vec<AuditorKey>> = RwLock::new(Vec::new());
 /// Longer files are no keys.
 const MAX_KEY_FILE: u64 = 64 << 10;
 
-/// Runs `command` with these files' keys at hand.
-pub(super) fn with<T>(key_files: &[PathBuf], command: impl FnOnce() -> Result<T>) -> Result<T> {
+/// Has these files' keys at hand until the answer is dropped.
+pub(super) fn hold(key_files: &[PathBuf]) -> Result<Held> {
     let named = key_files.iter().filter(|path| !path.as_os_str().is_empty());
     let keys: Vec<AuditorKey> = named.map(|path| load(path)).collect::<Result<_>>()?;
-    let _held = Held::new(keys)?;
-    command()
+    Held::new(keys)
 }
 
 /// Calls `read` with the keys.
@@ -33,7 +32,7 @@ pub(super) fn keys<T>(read: impl FnOnce(&[AuditorKey]) -> T) -> Result<T> {
 }
 
 /// A segment ready to be read: clear, or opened with one of the keys.
-pub(super) fn reader(path: &Path) -> Result<std::result::Result<Reader<BufReader<File>>, Error>> {
+pub(super) fn reader(path: &Path) -> Result<std::result::Result<Reader<files::Input>, Error>> {
     let mut reader = match Reader::new(files::open(path)?) {
         Ok(reader) => reader,
         Err(error) => return Ok(Err(error)),
@@ -67,7 +66,7 @@ fn load(path: &Path) -> Result<AuditorKey> {
 }
 
 /// Wipes the keys when the command ends, however it does.
-struct Held;
+pub(super) struct Held;
 
 impl Held {
     fn new(keys: Vec<AuditorKey>) -> Result<Self> {

@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
+use indicatif::ProgressBarIter;
 use weir_segment::{Body, Damage, Error, FrameType, HEADER_LEN, Head, Reader};
 
 use super::auditor;
+use crate::progress;
 
 /// Every regular file but hidden ones and notes, by name: the recorder numbers them with leading zeros.
 pub(super) fn segments(dir: &Path) -> Result<Vec<PathBuf>> {
@@ -26,9 +28,12 @@ pub(super) fn segments(dir: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-pub(super) fn open(path: &Path) -> Result<BufReader<File>> {
+/// A segment's file, whose reading moves the progress bar.
+pub(super) type Input = BufReader<ProgressBarIter<File>>;
+
+pub(super) fn open(path: &Path) -> Result<Input> {
     let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
-    Ok(BufReader::with_capacity(256 << 10, file))
+    Ok(BufReader::with_capacity(256 << 10, progress::watched(file)))
 }
 
 /// Calls `visit` for every event in order, opened with the command's keys; the answer is whether all that is there could be read. Damage ends its

@@ -3,13 +3,18 @@
 
 mod auditor;
 mod catalogue;
+mod evidence;
 mod export;
 mod files;
 mod http;
+mod page;
 mod postgres;
 mod prove;
+mod reconcile;
 mod replay;
 mod search;
+mod transcript;
+mod values;
 mod verify;
 
 use std::path::Path;
@@ -18,34 +23,79 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use weir_segment::SessionId;
 
-use crate::cli::Recorded;
+pub(crate) use export::Format;
+pub(crate) use reconcile::Backend;
+pub(crate) use replay::Since;
 
-pub(crate) fn run(command: Recorded) -> Result<ExitCode> {
-    let keys = command.segments().map(|segments| segments.auditor_keys.clone()).unwrap_or_default();
-    auditor::with(&keys, || dispatch(command))
+use crate::cli::{ReconcileArgs, Recorded, ReplayArgs, Report};
+use crate::progress;
+
+pub(crate) async fn run(command: Recorded) -> Result<ExitCode> {
+    let keys = command.segments().map(|segments| segments.auditor_keys.as_slice()).unwrap_or_default();
+    let _held = auditor::hold(keys)?;
+    if let Recorded::Replay(arg) = &command
+        && arg.serve
+    {
+        let dir = &arg.segments.segments;
+        return page::serve(dir, find(dir, &arg.session)?, arg.from, arg.port).await;
+    }
+    dispatch(command)
 }
 
 fn dispatch(command: Recorded) -> Result<ExitCode> {
     match command {
-        Recorded::List { segments, filter, json } => catalogue::list(&segments.segments, &filter, json),
-        Recorded::Show { session, segments, json } => catalogue::show(&segments.segments, &session, json),
+        Recorded::List { segments, filter, json } => {
+            let _bar = progress::over(&segments.segments, 1, true);
+            catalogue::list(&segments.segments, &filter, json)
+        }
+        Recorded::Show { session, segments, json } => {
+            let _bar = progress::over(&segments.segments, 1, true);
+            catalogue::show(&segments.segments, &session, json)
+        }
         Recorded::Search { text, segments, filter, json } => {
+            let _bar = progress::over(&segments.segments, 2, true);
             search::run(&segments.segments, &text, &filter, json)
         }
-        Recorded::Replay { session, segments } => {
-            replay::run(&segments.segments, find(&segments.segments, &session)?)
-        }
+        Recorded::Replay(arg) => replay(&arg),
         Recorded::Verify { segments, key, first, sealed, checkpoint, json } => {
+            let _bar = progress::over(&segments.segments, 1, json);
             let options = verify::Options { first, sealed, checkpoint, json };
             verify::run(&segments.segments, &key, &options)
         }
         Recorded::Prove(arg) => prove::run(&arg),
         Recorded::CheckProof { file, key, json } => prove::check(&file, &key, json),
-        Recorded::Export { segments, session, json: _ } => {
-            let only = session.map(|session| find(&segments.segments, &session)).transpose()?;
-            export::run(&segments.segments, only)
+        Recorded::Reconcile(arg) => reconcile::run(&arg),
+        Recorded::Export(arg) => {
+            let dir = &arg.segments.segments;
+            let session = arg.session.as_deref().map(|session| find(dir, session)).transpose()?;
+            let span = (arg.span.from, arg.span.until);
+            export::run(dir, &export::Options { session, format: arg.format, out: arg.out, span })
         }
     }
+}
+
+pub(crate) fn reconcile(arg: &ReconcileArgs) -> Result<ExitCode> {
+    let _held = auditor::hold(&arg.segments.auditor_keys)?;
+    reconcile::run(arg)
+}
+
+pub(crate) fn report(report: &Report) -> Result<ExitCode> {
+    let (framework, arg) = match report {
+        Report::Hipaa(arg) => (evidence::Framework::Hipaa, arg),
+        Report::Nist(arg) => (evidence::Framework::Nist, arg),
+    };
+    let _held = auditor::hold(&arg.segments.auditor_keys)?;
+    evidence::run(framework, arg)
+}
+
+fn replay(arg: &ReplayArgs) -> Result<ExitCode> {
+    let dir = &arg.segments.segments;
+    let session = find(dir, &arg.session)?;
+    if arg.bytes {
+        return replay::bytes(dir, session);
+    }
+    let pace = replay::Pace { speed: arg.speed, longest_pause: arg.max_pause, since: arg.from };
+    replay::run(dir, session, &pace)
 }
 
 /// The session whose id this is, or the only recorded one whose id begins so.

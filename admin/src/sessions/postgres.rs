@@ -2,6 +2,7 @@
 //!
 //! Recorded bytes are hostile: every length is checked, and whatever does not fit is shown as what it is.
 
+use super::values;
 use crate::table;
 
 /// Longest message that is put together from chunks; a longer one is skipped over and counted.
@@ -172,22 +173,7 @@ impl Column {
         if !self.binary && printable {
             return shown(value);
         }
-        match (self.oid, value) {
-            (16, [0]) => "f".into(),
-            (16, [1]) => "t".into(),
-            (21, [a, b]) => i16::from_be_bytes([*a, *b]).to_string(),
-            (23, [a, b, c, d]) => i32::from_be_bytes([*a, *b, *c, *d]).to_string(),
-            (26, [a, b, c, d]) => u32::from_be_bytes([*a, *b, *c, *d]).to_string(),
-            (700, [a, b, c, d]) => f32::from_be_bytes([*a, *b, *c, *d]).to_string(),
-            (20, _) => {
-                value.try_into().map_or_else(|_| shown(value), |bytes| i64::from_be_bytes(bytes).to_string())
-            }
-            (701, _) => {
-                value.try_into().map_or_else(|_| shown(value), |bytes| f64::from_be_bytes(bytes).to_string())
-            }
-            (3802, [1, json @ ..]) => shown(json),
-            _ => shown(value),
-        }
+        values::text(self.oid, value).map_or_else(|| shown(value), |text| shown(text.as_bytes()))
     }
 }
 
@@ -200,10 +186,7 @@ fn shown(value: &[u8]) -> String {
             table::plain(&text.chars().take(VALUE).collect::<String>()),
             value.len()
         ),
-        Err(_) => {
-            let hex = hex::encode(value.get(..VALUE / 2).unwrap_or(value));
-            format!("\\x{hex}{}", if value.len() > VALUE / 2 { "…" } else { "" })
-        }
+        Err(_) => hexadecimal(value),
     }
 }
 
@@ -264,11 +247,12 @@ fn aligned(names: &[String], rows: &[Vec<String>]) -> Vec<String> {
 
 /// Bind values for people: the recorded part of a Bind message from its parameter formats to its result formats.
 pub(super) fn binds(count: u16, raw: &[u8]) -> String {
-    let formats = raw.first_chunk::<2>().map_or(0, |count| usize::from(u16::from_be_bytes(*count)));
+    let count_of = raw.first_chunk::<2>().map_or(0, |count| usize::from(u16::from_be_bytes(*count)));
+    let formats = raw.get(2..2 + 2 * count_of).unwrap_or_default().as_chunks::<2>().0;
     // Formats, then the number of values, then each value with its length.
-    let mut rest = raw.get(2 + 2 * formats + 2..).unwrap_or_default();
+    let mut rest = raw.get(2 + 2 * count_of + 2..).unwrap_or_default();
     let mut values = Vec::new();
-    for _ in 0..count {
+    for place in 0..usize::from(count) {
         let Some((length, tail)) = rest.split_first_chunk::<4>() else { break };
         match usize::try_from(i32::from_be_bytes(*length)) {
             Err(_) => {
@@ -277,7 +261,9 @@ pub(super) fn binds(count: u16, raw: &[u8]) -> String {
             }
             Ok(length) => {
                 let Some((value, tail)) = tail.split_at_checked(length) else { break };
-                values.push(shown(value));
+                // One format is every value's; none is text's.
+                let format = formats.get(if formats.len() == 1 { 0 } else { place });
+                values.push(if format == Some(&[0, 1]) { hexadecimal(value) } else { shown(value) });
                 rest = tail;
             }
         }
@@ -287,6 +273,11 @@ pub(super) fn binds(count: u16, raw: &[u8]) -> String {
     } else {
         format!("{count} values: {}", shown(raw))
     }
+}
+
+fn hexadecimal(value: &[u8]) -> String {
+    let hex = hex::encode(value.get(..VALUE / 2).unwrap_or(value));
+    format!("\\x{hex}{}", if value.len() > VALUE / 2 { "…" } else { "" })
 }
 
 #[cfg(test)]
@@ -357,5 +348,7 @@ mod tests {
         let raw = [&[0, 0, 0, 2][..], &[0, 0, 0, 2], b"42", &[0xff; 4]].concat();
         assert_eq!(binds(2, &raw), "42, NULL");
         assert!(binds(3, &raw).starts_with("3 values"));
+        let raw = [&[0, 1, 0, 1, 0, 1][..], &[0, 0, 0, 4], &[0, 0, 0, 7]].concat();
+        assert_eq!(binds(1, &raw), "\\x00000007");
     }
 }

@@ -1,165 +1,146 @@
-//! `sessions replay`: what the client sent, what was decided, and what it saw, in order.
+//! `sessions replay`: a session on a terminal, at once or in its own time; or the bytes that its client was sent.
 
+use std::io::{BufWriter, IsTerminal as _, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Result, bail};
-use weir_segment::{Body, Head, Open, Request, SessionId, Verdict};
+use weir_segment::SessionId;
 
-use super::export::released;
-use super::{files, http, postgres};
-use crate::table;
+use super::files;
+use super::transcript::{Line, Transcript, sent};
+use crate::output;
 
-/// Reads one protocol's answers.
-enum Answers {
-    Http(http::Transcript),
-    Postgres(postgres::Transcript),
-    /// Before the session's opening is seen, and protocols without a reader: bytes are counted, not shown.
-    Unread(u64),
+/// Which part of a session, and how fast.
+pub(super) struct Pace {
+    /// Times as fast as it was; `None`: at once.
+    pub speed: Option<f64>,
+    /// No pause is longer than this.
+    pub longest_pause: Duration,
+    /// What came before is left out.
+    pub since: Since,
 }
 
-pub(super) fn run(dir: &Path, session: SessionId) -> Result<ExitCode> {
-    let mut replay = Replay { answers: Answers::Unread(0), events: 0 };
+/// Where a replay begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Since {
+    /// So many microseconds after the session's first event.
+    Offset(i64),
+    /// Unix microseconds.
+    Moment(i64),
+}
+
+impl Since {
+    /// `90s`, `5m`, or a time.
+    ///
+    /// # Errors
+    /// The caller's: neither.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        if let Ok(offset) = weir_sources::duration(text) {
+            return i64::try_from(offset.as_micros()).map(Self::Offset).map_err(|_| "too long".to_owned());
+        }
+        crate::when::parse(text)
+            .map(Self::Moment)
+            .map_err(|_| format!("{text:?} is neither a time since the beginning, such as 90s, nor a time"))
+    }
+
+    /// In Unix microseconds, for a session that began then.
+    pub(super) const fn of(self, began_us: i64) -> i64 {
+        match self {
+            Self::Offset(offset) => began_us.saturating_add(offset),
+            Self::Moment(moment) => moment,
+        }
+    }
+}
+
+pub(super) fn run(dir: &Path, session: SessionId, pace: &Pace) -> Result<ExitCode> {
+    let mut transcript = Transcript::new();
+    let mut clock = Clock { pace, from_us: None, shown_us: None };
     let whole = files::walk(dir, |head, body| {
         if head.session == session {
-            replay.event(head, body);
+            clock.from_us.get_or_insert_with(|| pace.since.of(head.wall_unix_us));
+            transcript.event(head, body, &mut |line| clock.show(&line));
         }
         Ok(())
     })?;
-    if replay.events == 0 {
+    if transcript.events == 0 {
         bail!("session {session} is not recorded here");
     }
-    replay.flush();
+    transcript.flush(&mut |line| clock.show(&line));
     Ok(files::code(whole))
 }
 
-struct Replay {
-    answers: Answers,
-    events: u64,
+/// Lets lines out in their own time.
+struct Clock<'p> {
+    pace: &'p Pace,
+    from_us: Option<i64>,
+    /// Recorded time of the last line that was shown.
+    shown_us: Option<i64>,
 }
 
-impl Replay {
-    fn event(&mut self, head: &Head, body: &Body<'_>) {
-        self.events += 1;
-        let at = table::time(files::unix_ms(head));
-        match body {
-            Body::SessionOpen(open) => self.open(&at, head, open),
-            Body::Request(request) => self.request(&at, request),
-            Body::Response(response) => self.response(&response.bytes),
-            Body::Upload(upload) => {
-                let text = String::from_utf8_lossy(&upload.bytes);
-                say!("{at}  >> {} bytes of data", upload.original_bytes);
-                say!("{}", indent(&table::plain_lines(text.trim_end())));
-            }
-            Body::Hold(hold) => say!("{at}  -- held as {} by rule {}", hold.hold, hold.rule),
-            Body::Release(release) => {
-                let by = release.approvers.join(", ");
-                let by = if by.is_empty() { String::new() } else { format!(" by {by}") };
-                let reason =
-                    if release.reason.is_empty() { String::new() } else { format!(": {}", release.reason) };
-                let line = format!("{} {}{by}{reason}", release.hold, released(release.outcome));
-                say!("{at}  -- {}", table::plain(&line));
-            }
-            Body::MaskLedger(ledger) => {
-                say!("{at}  -- masked {}", table::plain(&String::from_utf8_lossy(&ledger.json)));
-            }
-            Body::SessionClose(close) => {
-                self.flush();
-                say!("{at}  == session closed: {}", table::plain(&close.reason));
-            }
-            Body::Gap(gap) => say!("{at}  !! gap in the record: {}", table::plain(&gap.reason)),
-            Body::Admin(admin) => {
-                say!("{at}  -- {}", table::plain(&String::from_utf8_lossy(&admin.json)));
-            }
-            Body::Mint(mint) => {
-                say!("{at}  -- credential {} {}", mint.credential, table::plain(&mint.id))
-            }
-            Body::Outcome(outcome) => self.response(&outcome.answer),
+impl Clock<'_> {
+    fn show(&mut self, line: &Line) {
+        if self.from_us.is_some_and(|from| line.at_us < from) {
+            return;
         }
-    }
-
-    fn open(&mut self, at: &str, head: &Head, open: &Open<'_>) {
-        let who = &open.identity;
-        let line = format!(
-            "session {}: {} ({}) as {}/{} over {} from {}",
-            head.session,
-            who.subject,
-            who.issuer,
-            open.connection,
-            open.role,
-            open.protocol,
-            open.client_address
-        );
-        say!("{at}  == {}", table::plain(&line));
-        if let Some(purpose) = &open.purpose {
-            say!("{at}  == purpose: {}", table::plain(purpose));
+        if let (Some(speed), Some(before)) = (self.pace.speed, self.shown_us) {
+            std::thread::sleep(pause(line.at_us - before, speed, self.pace.longest_pause));
         }
-        self.answers = match &*open.protocol {
-            "postgres" => Answers::Postgres(postgres::Transcript::default()),
-            "http" => Answers::Http(http::Transcript::default()),
-            _ => Answers::Unread(0),
-        };
-    }
-
-    fn request(&mut self, at: &str, request: &Request<'_>) {
-        self.flush();
-        let text = String::from_utf8_lossy(&request.text);
-        say!("{at}  > {}", indent_rest(&table::plain_lines(text.trim_end())));
-        if request.bind_count > 0 {
-            say!("{}", indent(&format!("with {}", postgres::binds(request.bind_count, &request.binds))));
-        }
-        let verdict = match request.verdict {
-            Verdict::Allow => "allowed",
-            Verdict::Deny => "DENIED",
-            Verdict::Hold => "HELD",
-        };
-        let rule = if request.rule.is_empty() {
-            String::new()
-        } else {
-            format!(" by rule {}: {}", request.rule, request.message)
-        };
-        say!("{at}  -- {verdict}{}", table::plain(&rule));
-        for noted in request.noted.iter() {
-            say!("{at}  -- noted by rule {}", table::plain(&noted.rule));
-        }
-    }
-
-    fn response(&mut self, bytes: &[u8]) {
-        let lines = match &mut self.answers {
-            Answers::Http(transcript) => transcript.read(bytes),
-            Answers::Postgres(transcript) => transcript.read(bytes),
-            Answers::Unread(count) => {
-                *count += bytes.len() as u64;
-                return;
-            }
-        };
-        print(&lines);
-    }
-
-    /// What a transcript kept back in case more of it followed.
-    fn flush(&mut self) {
-        match &mut self.answers {
-            Answers::Http(transcript) => print(&transcript.flush()),
-            Answers::Postgres(transcript) => print(&transcript.flush()),
-            Answers::Unread(0) => {}
-            Answers::Unread(count) => {
-                say!("    ({count} bytes of an answer that this program cannot read)");
-                *count = 0;
-            }
-        }
+        self.shown_us = Some(line.at_us);
+        say!("{}", line.plain());
     }
 }
 
-fn print(lines: &[String]) {
-    for line in lines {
-        say!("    {line}");
+fn pause(recorded_us: i64, speed: f64, longest: Duration) -> Duration {
+    let recorded = Duration::from_micros(u64::try_from(recorded_us).unwrap_or(0));
+    Duration::try_from_secs_f64(recorded.as_secs_f64() / speed).unwrap_or(longest).min(longest)
+}
+
+/// Writes what the client was sent, byte for byte.
+pub(super) fn bytes(dir: &Path, session: SessionId) -> Result<ExitCode> {
+    if std::io::stdout().is_terminal() {
+        bail!("the client's bytes are no text: send them to a file or a program");
     }
+    let mut out = BufWriter::new(std::io::stdout().lock());
+    let mut events = 0_u64;
+    let whole = files::walk(dir, |head, body| {
+        if head.session != session {
+            return Ok(());
+        }
+        events += 1;
+        out.write_all(sent(body)).unwrap_or_else(|error| output::ended(&error));
+        Ok(())
+    })?;
+    if events == 0 {
+        bail!("session {session} is not recorded here");
+    }
+    out.flush().unwrap_or_else(|error| output::ended(&error));
+    Ok(files::code(whole))
 }
 
-fn indent(text: &str) -> String {
-    format!("    {}", indent_rest(text))
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn indent_rest(text: &str) -> String {
-    text.replace('\n', "\n    ")
+    #[test]
+    fn pauses_are_as_recorded_over_the_speed_and_never_longer_than_allowed() {
+        let longest = Duration::from_secs(2);
+        for (recorded_us, speed, expected_ms) in [
+            (1_000_000, 1.0, 1_000),
+            (1_000_000, 4.0, 250),
+            (60_000_000, 1.0, 2_000),
+            (-5, 1.0, 0),
+            (9, 1e-30, 2_000),
+        ] {
+            assert_eq!(pause(recorded_us, speed, longest), Duration::from_millis(expected_ms));
+        }
+    }
+
+    #[test]
+    fn a_replay_begins_after_a_while_or_at_a_time() {
+        assert_eq!(Since::parse("90s").map(|since| since.of(5)), Ok(90_000_005));
+        assert_eq!(Since::parse("1970-01-01T00:00:01Z").map(|since| since.of(5)), Ok(1_000_000));
+        assert!(Since::parse("later").is_err());
+    }
 }

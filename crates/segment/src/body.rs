@@ -146,6 +146,7 @@ pub struct Open<'a> {
     pub application: Option<Cow<'a, str>>,
     #[rkyv(with = AsOwned)]
     pub client_address: Cow<'a, str>,
+    /// `address:port`, then ` from ` and the gateway's own end where it is an internet connection; or a socket's path.
     #[rkyv(with = AsOwned)]
     pub upstream_address: Cow<'a, str>,
     #[rkyv(with = AsOwned)]

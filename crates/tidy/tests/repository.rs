@@ -40,6 +40,7 @@ const DIRECTION: &[(&str, &[&str])] = &[
             "weir-control",
             "weir-segment",
             "weir-policy",
+            "weir-ring",
             "weir-scan",
             "weir-sql",
             "weir-token",

@@ -2,6 +2,7 @@
 //! written down. It moves no bytes between peers.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -129,8 +130,15 @@ impl Desk {
         );
     }
 
-    /// Begins a session in the record, ending the one before it where a connection changes hands.
-    pub(crate) fn open(&mut self, worker: &Worker, opening: Opening, now: Now) -> Result<(), Ended> {
+    /// Begins a session in the record, ending the one before it where a connection changes hands. `via`: the gateway's
+    /// own end of the upstream connection, by which the upstream's own log knows it.
+    pub(crate) fn open(
+        &mut self,
+        worker: &Worker,
+        opening: Opening,
+        via: Option<SocketAddr>,
+        now: Now,
+    ) -> Result<(), Ended> {
         self.close(worker, "another identity", now);
         let Opening { caller, proven, level, standing, upstream, purse, places, application, session } =
             opening;
@@ -143,12 +151,20 @@ impl Desk {
         if let Some(opened) = &self.opened
             && level != RecordLevel::Off
         {
-            let body = open_body(opened, &summary, application.as_deref(), &worker.shared.node);
+            let body = open_body(opened, &summary, application.as_deref(), via, &worker.shared.node);
             self.put(worker, 0, Lane::default(), Direction::Gateway, (0, 0), body, now)?;
         }
         worker.metrics.sessions.add(1);
         worker.shared.control.send(Errand::SessionOpened(Box::new(summary)));
         Ok(())
+    }
+
+    /// The session goes on over another connection to its upstream: the upstream's own log knows it by `via` from now on.
+    pub(crate) fn redialled(&self, worker: &Worker, via: Option<SocketAddr>, now: Now) -> Result<(), Ended> {
+        let Some(via) = via.filter(|_| self.is_recorded()) else { return Ok(()) };
+        let json = serde_json::json!({ "action": "dialled", "via": via.to_string() }).to_string();
+        let body = Body::Admin(weir_segment::Admin { json: json.as_bytes().into() });
+        self.put(worker, 0, Lane::default(), Direction::Gateway, (0, 0), body, now).map(drop)
     }
 
     /// Ends it. Without effect where none is open.

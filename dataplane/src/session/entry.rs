@@ -9,6 +9,7 @@ use super::flow::Peer;
 use super::login::{self, LoggedIn, Presented};
 use super::{Ended, Session};
 use crate::clock::Now;
+use crate::socket::Socket;
 
 impl<M: Machine + 'static> Session<M> {
     pub(super) fn begin_login(&mut self, presented: Presented, stale: bool) {
@@ -63,12 +64,16 @@ impl<M: Machine + 'static> Session<M> {
 
     fn admitted(&mut self, logged_in: LoggedIn) -> Result<Admission, Ended> {
         let LoggedIn { permit, login, socket, opening } = logged_in;
+        let fresh = socket.is_some();
         if let Some(socket) = socket {
             self.upstream = Peer::new(Some(socket));
             self.unanswered_ms = Some(self.now.monotonic_ms());
         }
-        if let Some(opening) = opening {
-            self.desk.open(&self.worker, *opening, self.now)?;
+        let via = self.upstream.socket.as_ref().and_then(Socket::local_address);
+        match opening {
+            Some(opening) => self.desk.open(&self.worker, *opening, via, self.now)?,
+            None if fresh => self.desk.redialled(&self.worker, via, self.now)?,
+            None => {}
         }
         // Where the upstream has no login of its own, what follows is a command already, and may take its time.
         self.greeted |= self.desk.protocol() == weir_control::Protocol::Http;

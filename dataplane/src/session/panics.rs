@@ -114,7 +114,7 @@ fn a_panic_closes_its_session_in_the_record_and_gives_everything_back() {
         let tally = Arc::clone(&worker.shared.tally);
         let mut consumer = Consumer::attach(worker.record.borrow().handle().offer().unwrap()).unwrap();
         let (mut panicking, mut its_upstream) = begin_with(&worker, |session| {
-            session.desk.open(&worker, opening(&worker), Now::read()).unwrap();
+            session.desk.open(&worker, opening(&worker), None, Now::read()).unwrap();
         });
         let (mut well, mut upstream) = begin_with(&worker, |_| {});
         assert_eq!(count(&tally, &worker), (2, 2));

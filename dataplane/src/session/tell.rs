@@ -1,5 +1,7 @@
 //! A session, its requests and its verdicts in the words of the record and of admin's lists.
 
+use std::net::SocketAddr;
+
 use weir_policy::{Effect, Moment, Request, Verdict};
 use weir_segment::{Body, NotedRule};
 
@@ -82,9 +84,11 @@ pub(super) fn open_body<'a>(
     opened: &'a Opened,
     summary: &'a weir_control::SessionSummary,
     application: Option<&'a str>,
+    via: Option<SocketAddr>,
     node: &'a str,
 ) -> Body<'a> {
     let identity = &opened.caller.identity;
+    let address = opened.upstream.address();
     Body::SessionOpen(weir_segment::Open {
         protocol: match summary.protocol {
             weir_control::Protocol::Http => "http".into(),
@@ -102,7 +106,10 @@ pub(super) fn open_body<'a>(
         purpose: opened.caller.purpose.as_deref().or(identity.purpose.as_deref()).map(Into::into),
         application: application.map(Into::into),
         client_address: summary.client.as_str().into(),
-        upstream_address: opened.upstream.address().into(),
+        upstream_address: match via {
+            Some(via) => format!("{address} from {via}").into(),
+            None => address.into(),
+        },
         node: node.into(),
     })
 }

@@ -7,16 +7,21 @@
     reason = "a test fails by panicking"
 )]
 
+mod admin_record;
 mod appliance;
+mod auditors_page;
 mod bad_input;
 mod bearer;
 mod broken_protocol;
 mod budgets;
+mod bypasses;
 mod cancels;
 mod channel_binding;
 mod contents;
 mod drivers;
 mod evasions;
+mod evidence;
+mod exports;
 mod flood;
 mod full_disk;
 mod holds;
@@ -29,10 +34,13 @@ mod outcomes;
 mod postgres;
 mod raw;
 mod rds;
+mod recording;
 mod renamed;
+mod replays;
 mod servers;
 mod session_roles;
 mod spiffe;
 mod stalling;
 mod survival;
 mod upstream_logins;
+mod what_if;

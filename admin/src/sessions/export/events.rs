@@ -1,40 +1,20 @@
-//! `sessions export`: every event as one JSON object a line. Bytes that are no text are base64 under `NAME_base64`.
+//! An event as one JSON object, whole. Bytes that are no text are base64 under `NAME_base64`.
 
-use std::io::{BufWriter, Write as _};
-use std::path::Path;
-use std::process::ExitCode;
-
-use anyhow::Result;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 use weir_segment::{Body, Effect, Head, Released, Request, SessionId};
 
-use super::files;
-use super::search::word;
-use crate::output;
+use crate::sessions::search::word;
 
-pub(super) fn run(dir: &Path, only: Option<SessionId>) -> Result<ExitCode> {
-    let mut out = BufWriter::new(std::io::stdout().lock());
-    let whole = files::walk(dir, |head, body| {
-        if only.is_none_or(|only| only == head.session) {
-            let line = format!("{}\n", event(head, body));
-            out.write_all(line.as_bytes()).unwrap_or_else(|error| output::ended(&error));
-        }
-        Ok(())
-    })?;
-    out.flush().unwrap_or_else(|error| output::ended(&error));
-    Ok(files::code(whole))
-}
-
-pub(super) fn event(head: &Head, body: &Body<'_>) -> Value {
+pub(in crate::sessions) fn event(head: &Head, body: &Body<'_>) -> Value {
     let mut object = self::head(head);
     content(&mut object, body);
     Value::Object(object)
 }
 
 /// What the clear head alone tells.
-pub(super) fn head(head: &Head) -> Map<String, Value> {
+pub(in crate::sessions) fn head(head: &Head) -> Map<String, Value> {
     let mut object = Map::new();
     let mut put = |name: &str, value: Value| drop(object.insert(name.to_owned(), value));
     put("ring", json!(head.ring.to_string()));
@@ -151,11 +131,11 @@ fn put_bytes(object: &mut Map<String, Value>, name: &str, bytes: &[u8]) {
 }
 
 /// JSON as recorded; text that is none, as text.
-fn parsed(bytes: &[u8]) -> Value {
+pub(crate) fn parsed(bytes: &[u8]) -> Value {
     serde_json::from_slice(bytes).unwrap_or_else(|_| json!(String::from_utf8_lossy(bytes)))
 }
 
-const fn effect(effect: Effect) -> &'static str {
+pub(crate) const fn effect(effect: Effect) -> &'static str {
     match effect {
         Effect::Alert => "alert",
         Effect::Allow => "allow",
@@ -164,7 +144,7 @@ const fn effect(effect: Effect) -> &'static str {
     }
 }
 
-pub(super) const fn released(outcome: Released) -> &'static str {
+pub(crate) const fn released(outcome: Released) -> &'static str {
     match outcome {
         Released::Approved => "approved",
         Released::Denied => "denied",

@@ -1,0 +1,61 @@
+//! Whether the segments under a report are as they were written.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+use serde::Serialize;
+use weir_segment::{Finding, Verifier};
+
+use crate::sessions::{auditor, files};
+
+#[derive(Debug, Serialize)]
+pub(super) struct Verification {
+    /// Segments that are not as they were written.
+    pub faults: u64,
+    pub sealed: u64,
+    pub segments: Vec<Segment>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Segment {
+    pub file: String,
+    pub number: u64,
+    pub events: u64,
+    pub bytes: u64,
+    /// Merkle root of its events, hexadecimal; none while it is open.
+    pub root: Option<String>,
+    /// Unix microseconds of its first and last event; none while it is open.
+    pub span_unix_us: Option<(i64, i64)>,
+    pub finding: Option<String>,
+}
+
+/// Verifies the whole list: a span's segments are only as good as the links between them.
+pub(super) fn verify(dir: &Path, trusted: &[[u8; 32]], first: u64, sealed: bool) -> Result<Verification> {
+    let paths = files::segments(dir)?;
+    if paths.is_empty() {
+        bail!("{} holds no segments, which proves nothing", dir.display());
+    }
+    auditor::keys(|keys| judge(&paths, Verifier::new(trusted).starting_at(first).opening_with(keys), sealed))?
+}
+
+fn judge(paths: &[PathBuf], mut verifier: Verifier<'_>, sealed: bool) -> Result<Verification> {
+    let mut segments = Vec::with_capacity(paths.len());
+    for path in paths {
+        let may_be_open = Some(path) == paths.last() && !sealed;
+        let report = verifier.segment(files::open(path)?, may_be_open)?;
+        segments.push(Segment {
+            file: path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
+            number: report.number,
+            events: report.events,
+            bytes: report.bytes,
+            root: report.seal.map(|seal| seal.root.to_string()),
+            span_unix_us: report.seal.map(|seal| (seal.earliest_unix_us, seal.latest_unix_us)),
+            finding: report.finding.as_ref().map(Finding::to_string),
+        });
+    }
+    let count =
+        |wanted: fn(&Segment) -> bool| segments.iter().filter(|segment| wanted(segment)).count() as u64;
+    let faults = count(|segment| segment.finding.is_some());
+    let sealed = count(|segment| segment.root.is_some());
+    Ok(Verification { faults, sealed, segments })
+}
