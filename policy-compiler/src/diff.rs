@@ -5,6 +5,7 @@
 //! none; neither is the client's transaction, which no rule asks for.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -265,7 +266,8 @@ impl Again {
         match protocol {
             "postgres" => {
                 let facts = Box::new(weir_sql::analyse(&request.text));
-                let same = recorded.get("fingerprint")?.as_str()? == format!("{:016x}", facts.fingerprint)
+                let same = recorded.get("fingerprint")?.as_str()?
+                    == format!("{:016x}", facts.short_fingerprint())
                     && recorded.get("opaque")?.is_null() == facts.opaque.is_none();
                 let binds = (request.binds.to_vec(), request.bind_count);
                 same.then(|| Self::Sql { text: request.text.to_vec(), binds, facts })
@@ -329,7 +331,7 @@ impl Again {
     fn shape(&self) -> u64 {
         use std::hash::{DefaultHasher, Hash as _, Hasher as _};
         match self {
-            Self::Sql { facts, .. } => facts.fingerprint,
+            Self::Sql { facts, .. } => facts.short_fingerprint(),
             Self::Http { method, host, path, .. } => {
                 let mut hasher = DefaultHasher::new();
                 (method, host, path).hash(&mut hasher);
@@ -361,7 +363,9 @@ fn caller(open: &Open<'_>) -> Caller {
     };
     let target = Target { connection: open.connection.to_string(), role: open.role.to_string() };
     let purpose = open.purpose.as_deref().map(str::to_owned);
+    // What had been spent of budgets is not recorded: nothing, here.
     Caller::new(Arc::new(identity), target, purpose, RecordLevel::Off)
+        .with_purse(Rc::new(crate::explain::Unspent))
 }
 
 /// One line without control characters.

@@ -173,7 +173,7 @@ fn caller(who: &Who) -> Caller {
 
 /// Explains a first command: whoever asks has spent nothing yet.
 #[derive(Debug)]
-struct Unspent;
+pub(crate) struct Unspent;
 
 impl Purse for Unspent {
     fn covers(&self, budget: &Arc<Budget>, rows: Option<u64>, _: Timestamp) -> bool {

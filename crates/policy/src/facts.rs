@@ -24,6 +24,13 @@ pub struct Facts {
     pub opaque: Option<Opaque>,
 }
 
+impl Facts {
+    /// Enough of the fingerprint to find what is alike, as the record has it; approvals are bound to all of it.
+    pub fn short_fingerprint(&self) -> u64 {
+        self.fingerprint.iter().take(8).fold(0, |sum, byte| sum << 8 | u64::from(*byte))
+    }
+}
+
 /// Why a text could not be understood in full.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Opaque {

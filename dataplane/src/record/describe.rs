@@ -255,9 +255,7 @@ pub(crate) fn words(facts: &Facts) -> String {
 pub(crate) fn facts_json(facts: &Facts) -> String {
     let mut json = String::with_capacity(192);
     // Writing into a string cannot fail.
-    // Enough of it to find what is alike; what approvals are bound to is all of it.
-    let short = facts.fingerprint.iter().take(8).fold(0u64, |sum, byte| sum << 8 | u64::from(*byte));
-    let _ = write!(json, "{{\"fingerprint\":\"{short:016x}\",\"opaque\":");
+    let _ = write!(json, "{{\"fingerprint\":\"{:016x}\",\"opaque\":", facts.short_fingerprint());
     match &facts.opaque {
         None => json.push_str("null"),
         Some(opaque) => quote(&format!("{opaque:?}"), &mut json),

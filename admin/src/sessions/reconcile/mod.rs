@@ -177,7 +177,7 @@ impl<'a> Matching<'a> {
                 home
             }
         };
-        let fingerprint = weir_sql::analyse(statement.text.as_bytes()).fingerprint;
+        let fingerprint = weir_sql::analyse(statement.text.as_bytes()).short_fingerprint();
         match home {
             Home::Session(place) => {
                 let Some(session) = self.sessions.get_mut(place) else { return };
