@@ -19,6 +19,7 @@ const DIRECTION: &[(&str, &[&str])] = &[
     ("weir-token", &["weir-policy", "weir-control"]),
     ("weir-postgres", &["weir-policy", "weir-wire", "weir-mask", "weir-sql"]),
     ("weir-postgres-fuzz", &["weir-postgres", "weir-policy", "weir-wire", "weir-mask"]),
+    ("weir-sql-fuzz", &["weir-policy", "weir-sql"]),
     ("weir-http", &["weir-policy", "weir-wire", "weir-mask"]),
     ("weir-recorder", &["weir-ring", "weir-segment", "weir-sources"]),
     (

@@ -181,9 +181,12 @@ impl<M: Machine + 'static> Session<M> {
     /// The first reason counts. Last words go out, for a while; then the session is over.
     pub(super) fn begin_end(&mut self, ended: Ended) {
         if self.closing.is_some() {
-            // It failed again while closing: nobody listens any more.
-            self.client.queue.clear();
-            self.client.ended = true;
+            // It failed again while closing: at that end nobody listens any more. Asked again, it would fail again.
+            let upstream = matches!(ended, Ended::UpstreamLeft);
+            let gone = if upstream { &mut self.upstream } else { &mut self.client };
+            gone.queue.clear();
+            gone.ended = true;
+            gone.socket = None;
             return;
         }
         self.note_fault(&ended);

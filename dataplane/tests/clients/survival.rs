@@ -3,6 +3,7 @@
 use std::process::{Child, Command, Stdio};
 
 use crate::appliance::{Appliance, PATIENCE, Who, scale, text};
+use crate::raw::{Raw, query};
 
 /// pgbench inserting numbered rows on the scratch connection, each in one statement.
 fn load(appliance: &Appliance, seconds: u32) -> Child {
@@ -49,6 +50,28 @@ fn recorded_inserts(appliance: &Appliance) -> u64 {
 fn verify(appliance: &Appliance) {
     let output = appliance.admin(&["sessions", "verify"]);
     assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
+}
+
+#[test]
+fn a_backend_that_is_terminated_ends_its_session_at_once_and_costs_nothing_afterwards() {
+    let appliance = &Appliance::start();
+    let left = |core: u32| {
+        let stat = std::fs::read_to_string(format!("/proc/{core}/stat")).unwrap();
+        let ticks = stat.rsplit_once(')').unwrap().1.split_whitespace().skip(11).take(2);
+        ticks.map(|ticks| ticks.parse::<u64>().unwrap()).sum::<u64>()
+    };
+    for _ in 0..30 * scale().min(10) {
+        let mut raw = Raw::session(appliance, Who::Privileged);
+        raw.send(&query("SELECT pg_terminate_backend(pg_backend_pid())"));
+        // Last words are due, and then the end: a session that hangs is found by the patience of its client.
+        while raw.next().is_some() {}
+    }
+    let core = appliance.process("weir-dataplane");
+    let before = left(core);
+    let mut raw = Raw::session(appliance, Who::Privileged);
+    assert_eq!(raw.query("SELECT pg_sleep(2)").map(|rows| rows.len()), Ok(1));
+    let spent = left(core) - before;
+    assert!(spent < 100, "{spent} ticks of a core while nothing happened");
 }
 
 #[test]
