@@ -428,7 +428,7 @@ fn an_encrypted_recording_reads_with_its_auditors_key_as_a_clear_one_does() {
             }
             let read = encrypted.admin(&[&command[..], &["--auditor-key", &key]].concat());
             assert!(read.status.success(), "{command:?}: {}", text(&read.stderr));
-            assert_eq!(text(&read.stdout), text(&clear.admin(&command).stdout), "{command:?}");
+            assert!(read.stdout == clear.admin(&command).stdout, "{command:?}");
         }
         // A proof is checked by whoever may not read: with public keys alone.
         let arguments = ["prove", &session(9), "--sequence", "9", "--auditor-key", &key];
