@@ -51,6 +51,35 @@ pub(crate) fn time(unix_ms: u64) -> String {
     format!("{year:04}-{month:02}-{day:02} {:02}:{:02}:{:02}Z", of_day / 3_600, of_day / 60 % 60, of_day % 60)
 }
 
+/// Unix microseconds of what [`time`] prints, or of its date alone; a `T` may stand between, and seconds and `Z` be left out.
+pub(crate) fn parse_time(text: &str) -> Option<i64> {
+    let text = text.trim().trim_end_matches(['Z', 'z']);
+    let (date, of_day) = text.split_once([' ', 'T', 't']).unwrap_or((text, "00:00"));
+    let numbers = |text: &str, between: char| {
+        text.split(between).map(|part| part.parse::<u32>().ok()).collect::<Option<Vec<_>>>()
+    };
+    let (date, of_day) = (numbers(date, '-')?, numbers(of_day, ':')?);
+    let &[year, month @ 1..=12, day @ 1..=31] = date.as_slice() else { return None };
+    let (hour, minute, second) = match *of_day.as_slice() {
+        [hour, minute] => (hour, minute, 0),
+        [hour, minute, second] => (hour, minute, second),
+        _ => return None,
+    };
+    if !(1970..=9999).contains(&year) || hour > 23 || minute > 59 || second > 59 {
+        return None;
+    }
+    // The days of a year's months before it, as `civil` counts them: the year begins in March.
+    let shifted = u64::from(if month > 2 { year } else { year - 1 });
+    let of_year = (153 * u64::from((month + 9) % 12) + 2) / 5 + u64::from(day) - 1;
+    let days =
+        (shifted * 365 + shifted / 4 - shifted / 100 + shifted / 400 + of_year).checked_sub(719_468)?;
+    if civil(days) != (year.into(), month.into(), day.into()) {
+        return None;
+    }
+    let seconds = days * 86_400 + u64::from(hour * 3_600 + minute * 60 + second);
+    i64::try_from(seconds * 1_000_000).ok()
+}
+
 /// Days since 1970 to a date of the Gregorian calendar (Hinnant's `civil_from_days`, for days that are not negative).
 const fn civil(days: u64) -> (u64, u64, u64) {
     let shifted = days + 719_468;
@@ -77,6 +106,14 @@ mod tests {
             (1_769_879_109_999, "2026-01-31 17:05:09Z"),
         ] {
             assert_eq!(time(ms), text);
+            assert_eq!(parse_time(text), Some(i64::try_from(ms / 1_000 * 1_000_000).unwrap()));
+        }
+        assert_eq!(parse_time("2000-02-29"), Some(951_782_400_000_000));
+        assert_eq!(parse_time("2026-01-31T17:05"), parse_time("2026-01-31 17:05:00Z"));
+        for bad in
+            ["", "2026", "2026-02-29", "2026-13-01", "2026-01-01T24:00", "1969-12-31", "2026-01-01T1:2:3:4"]
+        {
+            assert_eq!(parse_time(bad), None, "{bad}");
         }
     }
 

@@ -10,17 +10,17 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 use weir_segment::{Body, Effect, Head, Released, Request, SessionId};
 
-use super::files;
+use super::files::{self, Told};
+use super::find::Wanted;
 use super::search::word;
 use crate::output;
 
 pub(super) fn run(dir: &Path, only: Option<SessionId>) -> Result<ExitCode> {
     let mut out = BufWriter::new(std::io::stdout().lock());
-    let whole = files::walk(dir, |head, body| {
-        if only.is_none_or(|only| only == head.session) {
-            let line = format!("{}\n", event(head, body));
-            out.write_all(line.as_bytes()).unwrap_or_else(|error| output::ended(&error));
-        }
+    let wanted = only.map(Wanted::of_session).unwrap_or_default();
+    let whole = wanted.walk(dir, Told::OnStderr, |head, body| {
+        let line = format!("{}\n", event(head, body));
+        out.write_all(line.as_bytes()).unwrap_or_else(|error| output::ended(&error));
         Ok(())
     })?;
     out.flush().unwrap_or_else(|error| output::ended(&error));

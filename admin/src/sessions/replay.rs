@@ -7,7 +7,9 @@ use anyhow::{Result, bail};
 use weir_segment::{Body, Head, Open, Request, SessionId, Verdict};
 
 use super::export::released;
-use super::{files, http, postgres};
+use super::files::{self, Told};
+use super::find::Wanted;
+use super::{http, postgres};
 use crate::table;
 
 /// Reads one protocol's answers.
@@ -20,10 +22,8 @@ enum Answers {
 
 pub(super) fn run(dir: &Path, session: SessionId) -> Result<ExitCode> {
     let mut replay = Replay { answers: Answers::Unread(0), events: 0 };
-    let whole = files::walk(dir, |head, body| {
-        if head.session == session {
-            replay.event(head, body);
-        }
+    let whole = Wanted::of_session(session).walk(dir, Told::OnStderr, |head, body| {
+        replay.event(head, body);
         Ok(())
     })?;
     if replay.events == 0 {
