@@ -19,7 +19,7 @@ use weir_segment::{Body, Head, SessionId};
 
 pub(super) use events::{event, head, parsed, released};
 
-use super::files;
+use super::{auditor, files};
 use crate::{output, progress};
 
 /// What to write.
@@ -58,6 +58,10 @@ trait Export {
 }
 
 pub(super) fn run(dir: &Path, options: &Options) -> Result<ExitCode> {
+    // Whoever lacks a key is told so before a first byte is written.
+    for path in files::segments(dir)? {
+        let _damaged = auditor::reader(&path)?;
+    }
     let part = options.out.as_deref().map(part_of);
     let out: Out = match &part {
         Some(part) => Box::new(BufWriter::new(
