@@ -518,15 +518,16 @@ fn commands_are_found_by_whom_what_how_and_when_as_reading_everything_finds_them
     // Event 0 would be at 2023-11-14 22:13:20.
     let since = format!("2023-11-14T22:{}", second(320));
     let until = format!("2023-11-14T22:{}", second(620));
-    let cases: [(&[&str], &dyn Fn(u64) -> bool); 9] = [
+    type Case<'a> = (&'a [&'a str], &'a dyn Fn(u64) -> bool);
+    let cases: [Case<'_>; 9] = [
         (&["--subject", "job-2"], &|n| n % 20 % 6 == 2),
         (&["--subject", "job-2", "--role", "writer"], &|n| n % 20 % 6 == 2 && n % 2 == 1),
-        (&["--run", "run-4", "--verdict", "deny"], &|n| n % 20 == 4 && n % 13 == 0),
+        (&["--run", "run-4", "--verdict", "deny"], &|n| n % 20 == 4 && n.is_multiple_of(13)),
         (&["--table", "patients"], &|n| has_facts(n) && sample::job_table(n).ends_with("patients")),
         (&["--table", "public.patients"], &|n| has_facts(n) && sample::job_table(n) == "public.patients"),
-        (&["--rule", "no-delete", "--statement", "delete"], &|n| n % 13 == 0 && n % 2 == 1),
+        (&["--rule", "no-delete", "--statement", "delete"], &|n| n.is_multiple_of(13) && n % 2 == 1),
         (&["--since", &since, "--until", &until, "--rule", "watched"], &|n| {
-            (300..600).contains(&n) && n % 17 == 0
+            (300..600).contains(&n) && n.is_multiple_of(17)
         }),
         (&["select 4", "--table", "visits", "--statement", "update"], &|n| {
             has_facts(n) && sample::job_table(n) == "visits" && n.to_string().starts_with('4')

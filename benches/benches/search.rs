@@ -98,7 +98,7 @@ fn write(number: u64, slot: &mut [u8]) -> usize {
         r#"{{"fingerprint":"00000000000000ff","opaque":null,"statements":[{{"kind":"select","nested":[],"relations":["accounts-{}"],"functions":[],"filtered":true,"limit":null}}]}}"#,
         session / 40 % 40
     );
-    let denied = number % 97 == 0;
+    let denied = number.is_multiple_of(97);
     let seldom = session % 20_000 == 7 && step == 3;
     let body = match step {
         0 => Body::SessionOpen(Open {

@@ -57,9 +57,9 @@ impl Wanted {
         mut visit: impl FnMut(&Head, &Body<'_>) -> Result<()>,
     ) -> Result<bool> {
         let select = |reader: &mut Reader<files::Input>| self.openings(reader);
-        files::walk_blocks(dir, Told::Elsewhere, select, |head, body| match body {
-            Body::SessionOpen(_) if self.is_wanted(head, body) => visit(head, body),
-            _ => Ok(()),
+        files::walk_blocks(dir, Told::Elsewhere, select, |head, body| {
+            let opens = matches!(body, Body::SessionOpen(_)) && self.is_wanted(head, body);
+            if opens { visit(head, body) } else { Ok(()) }
         })
     }
 
@@ -174,8 +174,7 @@ pub(super) fn sessions(dir: &Path, wanted: &[(Field, String)]) -> Result<(Option
     }
     let mut found = HashSet::new();
     let select = |reader: &mut Reader<files::Input>| {
-        let Some(opened) = opened(reader, wanted) else { return None };
-        found.extend(opened);
+        found.extend(opened(reader, wanted)?);
         Some(Blocks::new())
     };
     let mut read = HashSet::new();

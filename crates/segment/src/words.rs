@@ -171,12 +171,13 @@ pub(crate) struct Words {
 impl Words {
     /// Takes an event into account that stands in block number `block`.
     pub(crate) fn add(&mut self, session: SessionId, body: &Body<'_>, block: u32) {
-        match body {
-            Body::Request(request) => self.add_request(request, block),
-            body => words(body, &mut |field, value| {
+        if let Body::Request(request) = body {
+            self.add_request(request, block);
+        } else {
+            words(body, &mut |field, value| {
                 let number = self.number(field, value);
                 self.sessions.push((number, session));
-            }),
+            });
         }
         self.overflowed |=
             self.numbers.len() > MAX_WORDS || self.blocks.len() + self.sessions.len() > MAX_POSTINGS;

@@ -119,7 +119,7 @@ pub fn job_event(number: u64) -> Event<'static> {
             identity: Identity {
                 issuer: "https://ci.example".into(),
                 subject: format!("job-{}", session % 6).into(),
-                run: (session % 2 == 0).then(|| format!("run-{session}").into()),
+                run: session.is_multiple_of(2).then(|| format!("run-{session}").into()),
                 ..Identity::default()
             },
             connection: "clinic".into(),
@@ -129,10 +129,14 @@ pub fn job_event(number: u64) -> Event<'static> {
         1 | 2 => Body::Request(Request {
             words: ["select", "delete select"][(number % 2) as usize].into(),
             text: format!("select {number} from {table}").into_bytes().into(),
-            facts: if number % 11 == 0 { b"not json".as_slice().into() } else { facts.into_bytes().into() },
-            verdict: if number % 13 == 0 { Verdict::Deny } else { Verdict::Allow },
-            rule: if number % 13 == 0 { "no-delete".into() } else { "".into() },
-            noted: if number % 17 == 0 { noted.into() } else { Default::default() },
+            facts: if number.is_multiple_of(11) {
+                b"not json".as_slice().into()
+            } else {
+                facts.into_bytes().into()
+            },
+            verdict: if number.is_multiple_of(13) { Verdict::Deny } else { Verdict::Allow },
+            rule: if number.is_multiple_of(13) { "no-delete".into() } else { "".into() },
+            noted: if number.is_multiple_of(17) { noted.into() } else { Default::default() },
             ..Request::default()
         }),
         _ => Body::Response(Response { bytes: vec![number as u8; 1500].into() }),
