@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use weir_segment::{Kind, RingId};
 
+pub(crate) use crate::sessions::filter::{RequestFilter, SessionFilter};
 use auditors::RECONCILE_HELP;
 pub(crate) use auditors::{ExportArgs, ReconcileArgs, ReplayArgs, Report, ReportArgs};
 
@@ -220,6 +221,7 @@ impl Recorded {
 }
 
 #[derive(Subcommand)]
+#[expect(clippy::large_enum_variant, reason = "a process has one command line")]
 pub(crate) enum Sessions {
     #[command(flatten)]
     Recorded(Recorded),
@@ -262,11 +264,18 @@ pub(crate) enum Recorded {
         #[arg(long)]
         json: bool,
     },
-    /// Commands whose text holds a word, with their verdicts
-    #[command(after_help = "Example:\n  weir-admin sessions search 'delete from patients'")]
+    /// Commands by table, rule, verdict, kind, session or time, and by their text
+    #[command(
+        after_help = "Everything but the text is found by the segments' indexes; the text is looked at in what they leave.\n\n\
+                      Examples:\n  weir-admin sessions search 'delete from patients'\n  \
+                      weir-admin sessions search --table patients --verdict deny --since 2026-11-01"
+    )]
     Search {
         /// Text to look for, upper and lower case alike
-        text: String,
+        #[arg(required_unless_present = "request")]
+        text: Option<String>,
+        #[command(flatten)]
+        requests: RequestFilter,
         #[command(flatten)]
         segments: SegmentsArg,
         #[command(flatten)]
@@ -359,19 +368,6 @@ pub(crate) struct ProveArgs {
 fn kind(word: &str) -> Result<Kind, String> {
     let words = Kind::ALL.map(Kind::word).join(", ");
     Kind::ALL.into_iter().find(|kind| kind.word() == word).ok_or(format!("one of {words}"))
-}
-
-#[derive(Args, Default)]
-pub(crate) struct SessionFilter {
-    /// Only this subject's
-    #[arg(long)]
-    pub subject: Option<String>,
-    /// Only on this connection
-    #[arg(long)]
-    pub connection: Option<String>,
-    /// Only in this role
-    #[arg(long)]
-    pub role: Option<String>,
 }
 
 #[derive(Subcommand)]

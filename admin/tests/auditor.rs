@@ -495,3 +495,73 @@ fn an_auditors_key_is_made_once_and_for_its_owner_alone() {
     assert_eq!(make().status.code(), Some(1), "an existing key is never replaced");
     assert_eq!(std::fs::read_to_string(&out).unwrap(), pem);
 }
+
+/// Session and number of each command that a search finds.
+fn found(audit: &Audit, arguments: &[&str]) -> Vec<(String, u64)> {
+    let output = audit.admin(&[&["search", "--json"], arguments].concat());
+    let hits: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(output.status.success(), !hits.is_empty(), "{arguments:?}: {}", text(&output.stderr));
+    let hit = |hit: &serde_json::Value| {
+        (hit["session"].as_str().unwrap().to_owned(), hit["command"].as_u64().unwrap())
+    };
+    hits.iter().map(hit).collect()
+}
+
+#[test]
+fn commands_are_found_by_whom_what_how_and_when_as_reading_everything_finds_them() {
+    const COUNT: u64 = 1_200;
+    let audit = Audit::new();
+    let key = key_file(&audit, "auditor.key", sample::AUDITOR_PEM);
+    let is_request = |number: u64| number > 20 && matches!(number / 20 % 5, 1 | 2);
+    let has_facts = |number: u64| !number.is_multiple_of(11);
+    let second = |number: u64| format!("{:02}:{:02}", 13 + number / 60, number % 60);
+    // Event 0 would be at 2023-11-14 22:13:20.
+    let since = format!("2023-11-14T22:{}", second(320));
+    let until = format!("2023-11-14T22:{}", second(620));
+    type Case<'a> = (&'a [&'a str], &'a dyn Fn(u64) -> bool);
+    let cases: [Case<'_>; 9] = [
+        (&["--subject", "job-2"], &|n| n % 20 % 6 == 2),
+        (&["--subject", "job-2", "--role", "writer"], &|n| n % 20 % 6 == 2 && n % 2 == 1),
+        (&["--run", "run-4", "--verdict", "deny"], &|n| n % 20 == 4 && n.is_multiple_of(13)),
+        (&["--table", "patients"], &|n| has_facts(n) && sample::job_table(n).ends_with("patients")),
+        (&["--table", "public.patients"], &|n| has_facts(n) && sample::job_table(n) == "public.patients"),
+        (&["--rule", "no-delete", "--statement", "delete"], &|n| n.is_multiple_of(13) && n % 2 == 1),
+        (&["--since", &since, "--until", &until, "--rule", "watched"], &|n| {
+            (300..600).contains(&n) && n.is_multiple_of(17)
+        }),
+        (&["select 4", "--table", "visits", "--statement", "update"], &|n| {
+            has_facts(n) && sample::job_table(n) == "visits" && n.to_string().starts_with('4')
+        }),
+        (&["--subject", "nobody", "--verdict", "allow"], &|_| false),
+    ];
+    for form in [Form::Clear, Form::Both] {
+        let whole = Sample::jobs(form, 3, COUNT / 3);
+        // The last as a recorder that still writes it has it: without index and seal, so that it is read in full.
+        let mut open = whole.clone();
+        let index = (4096..).find(|&at| open[2][at..].starts_with(b"WF\x03")).unwrap();
+        open[2].truncate(index);
+        for segments in [whole, open] {
+            audit.put(&segments);
+            for (arguments, is_wanted) in &cases {
+                let mut arguments = arguments.to_vec();
+                if arguments[0].starts_with("--")
+                    && !arguments.iter().any(|word| ["--table", "--rule", "--verdict"].contains(word))
+                {
+                    arguments.push("");
+                }
+                arguments.extend(["--auditor-key", &key]);
+                let expected: Vec<_> = (1..=COUNT)
+                    .filter(|&number| is_request(number) && is_wanted(number))
+                    .map(|number| (sample::job_event(number).session.to_string(), number))
+                    .collect();
+                assert_eq!(found(&audit, &arguments), expected, "{form:?}: {arguments:?}");
+            }
+            let listed = audit.admin(&["list", "--subject", "job-2", "--json", "--auditor-key", &key]);
+            let listed: Vec<serde_json::Value> = serde_json::from_slice(&listed.stdout).unwrap();
+            assert_eq!(listed.len(), 3);
+            assert!(
+                listed.iter().all(|session| session["subject"] == "job-2" && session["events"] == COUNT / 20)
+            );
+        }
+    }
+}

@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 use weir_ring::{Consumer, Flow, Nap, Pressure};
 use weir_segment::{Body, Gap, RingId, Sequence};
 
+use crate::Error;
+use crate::clock::{self, Watch};
 use crate::store::Store;
-use crate::{Error, clock};
 
 /// Records taken into one write, in bytes.
 const BATCH_BYTES: usize = 1 << 20;
@@ -59,12 +60,14 @@ pub struct Drain {
     pressure: Pressure,
     /// When the oldest written and not acknowledged byte was written.
     undurable_since: Option<Instant>,
+    watch: Watch,
 }
 
 impl Drain {
     #[must_use]
-    pub const fn new(store: Store, pace: Pace) -> Self {
-        Self { store, pace, rings: Vec::new(), pressure: Pressure::Ok, undurable_since: None }
+    pub fn new(store: Store, pace: Pace) -> Self {
+        let watch = Watch::new(clock::wall_unix_us(), clock::monotonic_ns());
+        Self { store, pace, rings: Vec::new(), pressure: Pressure::Ok, undurable_since: None, watch }
     }
 
     /// The store, for those who verify it in tests and for sealing at the end.
@@ -174,7 +177,7 @@ impl Drain {
             Err(error) => return Err(error),
         }
         let retired = self.retire_ended()?;
-        if self.store.is_due(clock::wall_unix_us()) {
+        if self.store.is_due(clock::monotonic_ns()) {
             match self.store.roll() {
                 Ok(()) => self.acknowledge(),
                 Err(Error::NoRoom(_)) => return Ok(Turn::Stuck),
@@ -258,6 +261,21 @@ impl Drain {
             retired += 1;
         }
         Ok(retired)
+    }
+
+    /// Records it if somebody set the wall clock since the last time.
+    ///
+    /// # Errors
+    /// Ours only.
+    pub fn check_clock(&mut self, wall_unix_us: i64, monotonic_ns: u64) -> Result<(), Error> {
+        // Between two segments there is nothing to write to: it is noticed when there is.
+        if !self.store.is_open() {
+            return Ok(());
+        }
+        match self.watch.jump(wall_unix_us, monotonic_ns) {
+            Some(by_us) => self.store.note_clock("set while running", by_us),
+            None => Ok(()),
+        }
     }
 
     /// Says in every ring how the disk is.

@@ -18,8 +18,9 @@ pub(crate) struct Recovery<'a> {
     pub(crate) settings: &'a Settings,
     pub(crate) key: &'a SigningKey,
     pub(crate) disk: &'a mut dyn Disk,
-    /// The recorder's own ring, and its last sequence.
-    pub(crate) own: (RingId, &'a mut Sequence),
+    /// The recorder's own ring, and its last sequence. The ring's time is moved behind that of every recorder before,
+    /// whatever the clock says.
+    pub(crate) own: &'a mut (RingId, Sequence),
 }
 
 impl Recovery<'_> {
@@ -37,7 +38,10 @@ impl Recovery<'_> {
             return self.run();
         }
         match read_carry(&path)? {
-            Ok(carry) => Ok(carry),
+            Ok((carry, rings)) => {
+                self.follow(rings.into_iter());
+                Ok(carry)
+            }
             Err(header) => {
                 let carry = self.carry_before(&header)?;
                 self.complete(&path, &carry)
@@ -66,7 +70,8 @@ impl Recovery<'_> {
             return Ok(Carry::after(number, header.previous_root));
         }
         let unsealed = weir_segment::Error::Seal("there is none, and it is not the last segment");
-        read_carry(&path)?.map_err(|_| Error::Segment { path, source: unsealed })
+        let (carry, _) = read_carry(&path)?.map_err(|_| Error::Segment { path, source: unsealed })?;
+        Ok(carry)
     }
 
     fn complete(&mut self, open: &Path, carry: &Carry) -> Result<Carry, Error> {
@@ -81,9 +86,10 @@ impl Recovery<'_> {
         tracing::warn!(file = %open.display(), kept = recovered.valid_len, cut, "completing an unsealed segment");
         let (mut builder, mut batch) = (recovered.builder, recovered.batch);
         let gap = self.gap(&builder, cut, recovered.damage.map(|damage| damage.to_string()));
+        self.follow(builder.rings().map(|(ring, _)| ring));
         self.own.1.0 += 1;
         let event = recorder_event(clock::wall_unix_us(), clock::monotonic_ns(), Body::Gap(gap));
-        builder.append_own(&mut batch, self.own.0, *self.own.1, &event)?;
+        builder.append_own(&mut batch, self.own.0, self.own.1, &event)?;
         let completed = builder
             .seal(&mut batch, self.key, clock::wall_unix_us(), |ring| ring.core() == RingId::RECORDER_CORE)?;
         let failed = |source| refused(open, "cannot complete", source);
@@ -91,6 +97,15 @@ impl Recovery<'_> {
         file.write(&batch, recovered.valid_len).map_err(failed)?;
         file.sync().map_err(failed)?;
         Ok(completed.carry)
+    }
+
+    fn follow(&mut self, rings: impl Iterator<Item = RingId>) {
+        let recorders = rings.filter(|ring| ring.core() == RingId::RECORDER_CORE);
+        // Their ids begin with milliseconds, and all have the same core.
+        let last = recorders.max().unwrap_or_default();
+        if self.own.0 <= last {
+            self.own.0 = RingId(last.0.saturating_add(1 << 16));
+        }
     }
 
     /// What may be missing. With the node still up, the rings hold all that is not here, and their sequences will show
@@ -118,12 +133,14 @@ impl Recovery<'_> {
     }
 }
 
-/// What a sealed segment carries on to the next; of an unsealed one, its header.
-fn read_carry(path: &Path) -> Result<Result<Carry, Header>, Error> {
-    let open = || -> Result<Result<Carry, Header>, weir_segment::Error> {
+/// What a sealed segment carries on to the next, and its rings; of an unsealed one, its header.
+fn read_carry(path: &Path) -> Result<Result<(Carry, Vec<RingId>), Header>, Error> {
+    let open = || -> Result<Result<(Carry, Vec<RingId>), Header>, weir_segment::Error> {
         let mut reader = Reader::new(BufReader::new(File::open(path)?))?;
         let Some((statement, _)) = reader.seal()? else { return Ok(Err(reader.header().clone())) };
-        Ok(Ok(Carry::from_index(&statement, &reader.index()?)))
+        let index = reader.index()?;
+        let rings = index.rings.iter().map(|ring| ring.ring).collect();
+        Ok(Ok((Carry::from_index(&statement, &index), rings)))
     };
     open().map_err(|source| Error::Segment { path: PathBuf::from(path), source })
 }

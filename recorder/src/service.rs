@@ -14,7 +14,7 @@ use crate::descriptors::Manager;
 use crate::disk::Disk;
 use crate::drain::{Drain, Pace, Turn};
 use crate::store::{Settings, Store};
-use crate::{Error, keys};
+use crate::{Error, clock, keys};
 
 /// Longest sleep: housekeeping runs at least this often.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
@@ -247,6 +247,7 @@ impl Service {
         if now.duration_since(self.last_housekeeping) >= LONGEST_SLEEP {
             self.last_housekeeping = now;
             self.drain.check_pressure()?;
+            self.drain.check_clock(clock::wall_unix_us(), clock::monotonic_ns())?;
         }
         if self.reclaim_until.is_some_and(|until| now >= until) {
             self.reclaim_until = None;

@@ -52,6 +52,8 @@ pub struct Store {
     carry: Carry,
     file: Box<dyn SegmentFile>,
     path: PathBuf,
+    /// When the open segment was begun, by the clock that nobody sets.
+    begun_ns: u64,
     batch: Batch,
     written: u64,
     durable: u64,
@@ -67,18 +69,20 @@ impl Store {
     /// Another recorder has the directory; a segment there cannot be understood; the disk's.
     pub fn open(settings: Settings, key: SigningKey, mut disk: Box<dyn Disk>) -> Result<Self, Error> {
         let lock = lock(&settings.directory)?;
-        let own_ring =
-            RingId::new(u64::try_from(clock::wall_unix_us() / 1_000).unwrap_or(0), RingId::RECORDER_CORE);
-        let mut own_sequence = Sequence(0);
+        let now = clock::wall_unix_us();
+        let mut own =
+            (RingId::new(u64::try_from(now / 1_000).unwrap_or(0), RingId::RECORDER_CORE), Sequence(0));
         let carry = {
             let mut recovery = crate::recovery::Recovery {
                 settings: &settings,
                 key: &key,
                 disk: disk.as_mut(),
-                own: (own_ring, &mut own_sequence),
+                own: &mut own,
             };
             recovery.run()?
         };
+        let (own_ring, own_sequence) = own;
+        let behind_us = carry.sealed_unix_us.saturating_sub(now);
         let mut batch = Batch::with_capacity(BATCH_ROOM);
         let (builder, path, file) = begin(&settings, &key, disk.as_mut(), &carry, &mut batch)?;
         let mut store = Self {
@@ -90,6 +94,7 @@ impl Store {
             carry,
             file,
             path,
+            begun_ns: clock::monotonic_ns(),
             batch,
             written: 0,
             durable: 0,
@@ -98,6 +103,9 @@ impl Store {
             retired: HashSet::new(),
         };
         store.forget_dead_recorders();
+        if behind_us > 0 {
+            store.note_clock("behind the last segment's sealing", behind_us)?;
+        }
         store.write()?;
         store.sync()?;
         Ok(store)
@@ -152,6 +160,16 @@ impl Store {
     /// Ours only.
     pub fn note(&mut self, body: Body<'_>) -> Result<(), Error> {
         self.append_own(&recorder_event(clock::wall_unix_us(), clock::monotonic_ns(), body))
+    }
+
+    /// Adds that the wall clock is not what it was: what happened is in order all the same, by sequences.
+    ///
+    /// # Errors
+    /// Ours only.
+    pub fn note_clock(&mut self, what: &str, by_us: i64) -> Result<(), Error> {
+        tracing::warn!(by_us, "the wall clock: {what}");
+        let json = format!("{{\"action\":\"clock\",\"what\":\"{what}\",\"by_us\":{by_us}}}");
+        self.note(Body::Admin(weir_segment::Admin { json: json.as_bytes().into() }))
     }
 
     /// Closes every open session of a ring whose producer is gone: intents without outcome, then the session.
@@ -252,13 +270,19 @@ impl Store {
         Ok(())
     }
 
-    /// True when the open segment is due to be sealed.
+    /// Number of the open segment; 0: none is.
     #[must_use]
-    pub fn is_due(&self, now_unix_us: i64) -> bool {
+    pub fn number(&self) -> u64 {
+        self.builder().map_or(0, |builder| builder.header().number)
+    }
+
+    /// True when the open segment is due to be sealed: by its length, or by its age on the monotonic clock.
+    #[must_use]
+    pub fn is_due(&self, monotonic_ns: u64) -> bool {
         let Some(builder) = self.builder() else { return false };
-        let age = now_unix_us.saturating_sub(builder.header().begun_unix_us);
+        let age_us = monotonic_ns.saturating_sub(self.begun_ns) / 1_000;
         builder.len() >= self.settings.seal_bytes
-            || (builder.events() > 0 && age >= self.settings.seal_age_us)
+            || (builder.events() > 0 && age_us >= self.settings.seal_age_us.cast_unsigned())
     }
 
     /// False between two segments, while there is no room for the next: `roll` again.
@@ -279,7 +303,7 @@ impl Store {
         let begun = begin(&self.settings, &self.key, self.disk.as_mut(), &self.carry, &mut self.batch)?;
         let (builder, path, file) = begun;
         (self.builder, self.path, self.file) = (Some(builder), path, file);
-        (self.written, self.durable) = (0, 0);
+        (self.written, self.durable, self.begun_ns) = (0, 0, clock::monotonic_ns());
         self.write()?;
         self.sync()
     }

@@ -249,6 +249,75 @@ fn two_recorders_cannot_share_a_directory() {
     assert!(matches!(second.err(), Some(Error::Locked(_))));
 }
 
+#[test]
+fn a_clock_that_is_set_while_recording_is_recorded_and_nothing_else_minds() {
+    let rig = Rig::new();
+    let mut drain = rig.drain();
+    let mut producer = producer(0);
+    drain.add(attach(&producer), Some(1)).unwrap();
+    let (wall, monotonic) = (weir_recorder::clock::wall_unix_us(), weir_recorder::clock::monotonic_ns());
+    for (number, by_us) in [(1, 0), (2, -86_400_000_000), (3, 3_155_760_000_000_000)] {
+        assert!(push(&mut producer, 0, number));
+        settle(&mut drain);
+        drain.check_clock(wall + by_us, monotonic).unwrap();
+        drain.store().roll().unwrap();
+    }
+    drain.finish().unwrap();
+    let events = rig.read(false);
+    assert_exact(&events, 0, 3);
+    let told: Vec<_> = of_kind(&own(&events), Kind::Admin).iter().map(|event| event.text.clone()).collect();
+    assert_eq!(told.len(), 2, "{told:?}");
+}
+
+#[test]
+fn a_recorder_whose_clock_is_far_behind_the_record_starts_again_and_again_and_the_record_verifies() {
+    let rig = Rig::new();
+    rig.store().seal().unwrap();
+    // As a recorder left it whose clock was a century ahead.
+    let future = weir_recorder::clock::wall_unix_us() + 3_155_760_000_000_000;
+    let path = rig.segments().join("000000000001.seg");
+    let key = weir_recorder::keys::load(&rig.folder.path().join("key")).unwrap();
+    let header = weir_segment::Header {
+        begun_unix_us: future,
+        public_key: key.public_key(),
+        salt_secret: [1; 32],
+        ..Default::default()
+    };
+    let mut out = Batch::new();
+    let mut builder =
+        weir_segment::Builder::begin(header, None, &weir_segment::Carry::default(), &mut out).unwrap();
+    let ring = weir_segment::RingId::new((future / 1_000) as u64, weir_segment::RingId::RECORDER_CORE);
+    let admin = weir_segment::Body::Admin(weir_segment::Admin { json: b"{}".as_slice().into() });
+    let event = weir_segment::recorder_event(future, 1, admin);
+    builder.append_own(&mut out, ring, weir_segment::Sequence(1), &event).unwrap();
+    builder.seal(&mut out, &key, future, |_| false).unwrap();
+    std::fs::write(&path, &out[..]).unwrap();
+    let mut producer = producer(0);
+    for round in 0..4_u64 {
+        let mut settings = rig.settings();
+        settings.seal_age_us = 1;
+        let key = weir_recorder::keys::load(&rig.folder.path().join("key")).unwrap();
+        let store = weir_recorder::store::Store::open(settings, key, Box::new(RealDisk)).unwrap();
+        let mut drain = Drain::new(store, lazy());
+        drain.add(attach(&producer), Some(1)).unwrap();
+        assert!(push(&mut producer, 0, round + 1));
+        let number = |drain: &mut Drain| drain.store().number();
+        let before = number(&mut drain);
+        while number(&mut drain) == before {
+            drain.turn(Instant::now()).unwrap();
+        }
+        // Every other one is killed.
+        if round % 2 == 0 {
+            drain.finish().unwrap();
+        }
+    }
+    rig.drain().finish().unwrap();
+    let events = rig.read(false);
+    assert_exact(&events, 0, 4);
+    let told = of_kind(&own(&events), Kind::Admin);
+    assert_eq!(told.iter().filter(|event| event.text.contains("Admin")).count(), 1 + 5);
+}
+
 /// Fails as told: `room` bytes until the disk is full, `syncs` until one fails.
 #[derive(Clone)]
 struct BadDisk {

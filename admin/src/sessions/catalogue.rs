@@ -1,6 +1,6 @@
 //! `sessions list` and `sessions show`: who, where, when, and what was decided.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -8,7 +8,8 @@ use anyhow::{Result, bail};
 use serde::{Serialize, Serializer};
 use weir_segment::{Body, Head, Open, SessionId, Verdict};
 
-use super::files;
+use super::files::{self, Told};
+use super::find::{self, Wanted};
 use crate::cli::SessionFilter;
 use crate::table;
 
@@ -50,9 +51,38 @@ pub(super) fn read(dir: &Path) -> Result<(Vec<Summary>, bool)> {
     gather(|visit| files::walk(dir, visit))
 }
 
-/// The same sessions without a word, where the command reads the directory again anyway.
-pub(super) fn read_quietly(dir: &Path) -> Result<Vec<Summary>> {
-    Ok(gather(|visit| files::walk_quietly(dir, visit))?.0)
+/// The sessions that pass a filter, and as little of the rest as the indexes allow. With a time: those that did something then,
+/// of which all is counted.
+pub(super) fn read_matching(dir: &Path, filter: &SessionFilter) -> Result<(Vec<Summary>, bool)> {
+    if *filter == SessionFilter::default() {
+        return read(dir);
+    }
+    let (mut sessions, mut whole) = find::sessions(dir, &filter.words())?;
+    if filter.since.is_some() || filter.until.is_some() {
+        let mut met = HashSet::new();
+        whole &= Wanted::at(sessions, filter).walk(dir, Told::unless(!whole), |head, _| {
+            met.insert(head.session);
+            Ok(())
+        })?;
+        sessions = Some(met);
+    }
+    let wanted = Wanted { sessions, ..Wanted::default() };
+    let (mut sessions, rest_whole) = gather(|visit| wanted.walk(dir, Told::unless(!whole), visit))?;
+    sessions.retain(|session| session.passes(filter));
+    Ok((sessions, whole && rest_whole))
+}
+
+/// What the openings of these sessions say, without a word about what cannot be read.
+pub(super) fn openings(dir: &Path, sessions: HashSet<SessionId>) -> Result<HashMap<SessionId, Summary>> {
+    let wanted = Wanted { sessions: Some(sessions), ..Wanted::default() };
+    let mut opened = HashMap::new();
+    wanted.walk_openings(dir, |head, body| {
+        let mut summary = Summary { session: head.session, ..Summary::default() };
+        summary.add(head, body);
+        opened.insert(head.session, summary);
+        Ok(())
+    })?;
+    Ok(opened)
 }
 
 type Visit<'v> = &'v mut dyn FnMut(&Head, &Body<'_>) -> Result<()>;
@@ -128,6 +158,8 @@ impl Summary {
         is(&filter.subject, &self.subject)
             && is(&filter.connection, &self.connection)
             && is(&filter.role, &self.role)
+            && is(&filter.issuer, &self.issuer)
+            && filter.run.as_ref().is_none_or(|run| self.run.as_ref() == Some(run))
     }
 
     fn state(&self) -> String {
@@ -136,8 +168,7 @@ impl Summary {
 }
 
 pub(super) fn list(dir: &Path, filter: &SessionFilter, json: bool) -> Result<ExitCode> {
-    let (mut sessions, whole) = read(dir)?;
-    sessions.retain(|session| session.passes(filter));
+    let (sessions, whole) = read_matching(dir, filter)?;
     if json {
         say!("{}", serde_json::to_string_pretty(&sessions)?);
         return Ok(files::code(whole));
@@ -174,8 +205,9 @@ pub(super) fn list(dir: &Path, filter: &SessionFilter, json: bool) -> Result<Exi
 }
 
 pub(super) fn show(dir: &Path, wanted: &str, json: bool) -> Result<ExitCode> {
-    let (sessions, whole) = read(dir)?;
-    let session = super::choose(wanted, &sessions)?;
+    let session = super::find(dir, wanted)?;
+    let wanted = Wanted::of_session(session);
+    let (sessions, whole) = gather(|visit| wanted.walk(dir, Told::OnStderr, visit))?;
     let Some(summary) = sessions.into_iter().find(|summary| summary.session == session) else {
         bail!("session {session} is not recorded here");
     };

@@ -10,6 +10,7 @@ use indicatif::ProgressBarIter;
 use weir_segment::{Body, Damage, Error, FrameType, HEADER_LEN, Head, Reader};
 
 use super::auditor;
+use super::find::Blocks;
 use crate::progress;
 
 /// Every regular file but hidden ones and notes, by name: the recorder numbers them with leading zeros.
@@ -36,32 +37,48 @@ pub(super) fn open(path: &Path) -> Result<Input> {
     Ok(BufReader::with_capacity(256 << 10, progress::watched(file)))
 }
 
-/// Calls `visit` for every event in order, opened with the command's keys; the answer is whether all that is there could be read. Damage ends its
-/// segment with a word on stderr: the next one may be whole, and `verify` is where damage is judged. Events of a later
-/// Weir are passed over.
+/// What becomes of a word about a segment that cannot be read further.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    OnStderr,
+    /// Another pass over the same directory tells it.
+    Elsewhere,
+}
+
+impl Told {
+    pub(super) const fn unless(told: bool) -> Self {
+        if told { Self::Elsewhere } else { Self::OnStderr }
+    }
+}
+
+/// Calls `visit` for every event in order, opened with the command's keys; the answer is whether all that is there could be
+/// read. Damage ends its segment with a word on stderr: the next one may be whole, and `verify` is where damage is judged.
+/// Events of a later Weir are passed over.
 pub(super) fn walk(dir: &Path, visit: impl FnMut(&Head, &Body<'_>) -> Result<()>) -> Result<bool> {
-    walk_telling(dir, true, visit)
+    walk_blocks(dir, Told::OnStderr, |_| None, visit)
 }
 
 /// The same without a word: for another pass over the same directory, whose damage the first one tells.
 pub(super) fn walk_quietly(dir: &Path, visit: impl FnMut(&Head, &Body<'_>) -> Result<()>) -> Result<bool> {
-    walk_telling(dir, false, visit)
+    walk_blocks(dir, Told::Elsewhere, |_| None, visit)
 }
 
-fn walk_telling(
+/// The same of the blocks that `select` chooses of each segment; `None`: all of it.
+pub(super) fn walk_blocks(
     dir: &Path,
-    tell: bool,
+    told: Told,
+    mut select: impl FnMut(&mut Reader<Input>) -> Option<Blocks>,
     mut visit: impl FnMut(&Head, &Body<'_>) -> Result<()>,
 ) -> Result<bool> {
     let files = segments(dir)?;
     let mut whole = true;
     for path in &files {
-        let Err(error) = walk_one(path, &mut visit)? else { continue };
+        let Err(error) = walk_one(path, &mut select, &mut visit)? else { continue };
         if Some(path) == files.last() && is_being_written(path, &error)? {
             continue;
         }
         whole = false;
-        if tell {
+        if told == Told::OnStderr {
             eprintln!("weir-admin: {}: {error}; run `weir-admin sessions verify`", path.display());
         }
     }
@@ -81,22 +98,41 @@ pub(super) fn code(whole: bool) -> ExitCode {
 
 fn walk_one(
     path: &Path,
+    select: &mut impl FnMut(&mut Reader<Input>) -> Option<Blocks>,
     visit: &mut impl FnMut(&Head, &Body<'_>) -> Result<()>,
 ) -> Result<std::result::Result<(), Error>> {
     let mut reader = match auditor::reader(path)? {
         Ok(reader) => reader,
         Err(error) => return Ok(Err(error)),
     };
-    loop {
+    let blocks = select(&mut reader).unwrap_or_else(|| vec![(HEADER_LEN as u64, u64::MAX)]);
+    for (from, to) in blocks {
+        if let Err(error) = reader.seek(from) {
+            return Ok(Err(error));
+        }
+        if let Err(error) = walk_range(&mut reader, to, visit)? {
+            return Ok(Err(error));
+        }
+    }
+    Ok(Ok(()))
+}
+
+/// From where the reader stands.
+fn walk_range(
+    reader: &mut Reader<Input>,
+    to: u64,
+    visit: &mut impl FnMut(&Head, &Body<'_>) -> Result<()>,
+) -> Result<std::result::Result<(), Error>> {
+    while reader.offset() < to {
         let mut frame = match reader.next() {
             Ok(Some(frame)) => frame,
-            Ok(None) => return Ok(Ok(())),
+            Ok(None) => break,
             Err(error) => return Ok(Err(error)),
         };
         match frame.frame {
             FrameType::Event => {}
             FrameType::Padding => continue,
-            FrameType::Index | FrameType::Seal => return Ok(Ok(())),
+            FrameType::Index | FrameType::Seal => break,
         }
         let head = frame.head;
         match frame.body() {
@@ -105,6 +141,7 @@ fn walk_one(
             Err(error) => return Ok(Err(error)),
         }
     }
+    Ok(Ok(()))
 }
 
 /// Calls `visit` with the head of every event of a file: bodies stay closed. Fails where it cannot be read further.

@@ -6,6 +6,8 @@ mod catalogue;
 mod evidence;
 mod export;
 mod files;
+pub(crate) mod filter;
+mod find;
 mod http;
 mod page;
 mod postgres;
@@ -52,9 +54,9 @@ fn dispatch(command: Recorded) -> Result<ExitCode> {
             let _bar = progress::over(&segments.segments, 1, true);
             catalogue::show(&segments.segments, &session, json)
         }
-        Recorded::Search { text, segments, filter, json } => {
+        Recorded::Search { text, requests, segments, filter, json } => {
             let _bar = progress::over(&segments.segments, 2, true);
-            search::run(&segments.segments, &text, &filter, json)
+            search::run(&segments.segments, text.as_deref(), &requests, &filter, json)
         }
         Recorded::Replay(arg) => replay(&arg),
         Recorded::Verify { segments, key, first, sealed, checkpoint, json } => {
@@ -102,18 +104,15 @@ fn replay(arg: &ReplayArgs) -> Result<ExitCode> {
 fn find(dir: &Path, text: &str) -> Result<SessionId> {
     match text.parse() {
         Ok(id) => Ok(id),
-        Err(_) => choose(text, &catalogue::read_quietly(dir)?),
+        Err(_) => choose(text, &find::ids(dir)?),
     }
 }
 
-fn choose(text: &str, sessions: &[catalogue::Summary]) -> Result<SessionId> {
-    if let Ok(id) = text.parse() {
-        return Ok(id);
-    }
+fn choose(text: &str, sessions: &[SessionId]) -> Result<SessionId> {
     let wanted = text.to_ascii_uppercase();
-    let mut found = sessions.iter().filter(|summary| summary.session.to_string().starts_with(&wanted));
+    let mut found = sessions.iter().filter(|session| session.to_string().starts_with(&wanted));
     match (found.next(), found.next()) {
-        (Some(only), None) if !wanted.is_empty() => Ok(only.session),
+        (Some(&only), None) if !wanted.is_empty() => Ok(only),
         (Some(_), Some(_)) => bail!("several sessions begin with {text:?}; give more of the id"),
         _ => bail!("no recorded session begins with {text:?}"),
     }

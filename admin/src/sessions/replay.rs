@@ -8,7 +8,8 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use weir_segment::SessionId;
 
-use super::files;
+use super::files::{self, Told};
+use super::find::Wanted;
 use super::transcript::{Line, Transcript, sent};
 use crate::output;
 
@@ -57,11 +58,9 @@ impl Since {
 pub(super) fn run(dir: &Path, session: SessionId, pace: &Pace) -> Result<ExitCode> {
     let mut transcript = Transcript::new();
     let mut clock = Clock { pace, from_us: None, shown_us: None };
-    let whole = files::walk(dir, |head, body| {
-        if head.session == session {
-            clock.from_us.get_or_insert_with(|| pace.since.of(head.wall_unix_us));
-            transcript.event(head, body, &mut |line| clock.show(&line));
-        }
+    let whole = Wanted::of_session(session).walk(dir, Told::OnStderr, |head, body| {
+        clock.from_us.get_or_insert_with(|| pace.since.of(head.wall_unix_us));
+        transcript.event(head, body, &mut |line| clock.show(&line));
         Ok(())
     })?;
     if transcript.events == 0 {
@@ -104,10 +103,7 @@ pub(super) fn bytes(dir: &Path, session: SessionId) -> Result<ExitCode> {
     }
     let mut out = BufWriter::new(std::io::stdout().lock());
     let mut events = 0_u64;
-    let whole = files::walk(dir, |head, body| {
-        if head.session != session {
-            return Ok(());
-        }
+    let whole = Wanted::of_session(session).walk(dir, Told::OnStderr, |_, body| {
         events += 1;
         out.write_all(sent(body)).unwrap_or_else(|error| output::ended(&error));
         Ok(())

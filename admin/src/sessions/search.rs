@@ -1,15 +1,19 @@
-//! `sessions search`: commands whose recorded text holds some words. Reads everything and says how much that was.
+//! `sessions search`: commands by what they touch, how they were decided, whose they are and when, by the index; and by their
+//! recorded text, which is looked at wherever the rest leaves it open. Says how many that were.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Result;
 use serde::Serialize;
-use weir_segment::{Body, Verdict};
+use weir_segment::Body;
+pub(super) use weir_segment::verdict_word as word;
 
-use super::{catalogue, files};
-use crate::cli::SessionFilter;
+use super::catalogue::{self, Summary};
+use super::files::{self, Told};
+use super::find::{self, Wanted};
+use crate::cli::{RequestFilter, SessionFilter};
 use crate::table;
 
 #[derive(Serialize)]
@@ -25,36 +29,44 @@ struct Hit {
     text: String,
 }
 
-pub(super) fn run(dir: &Path, wanted: &str, filter: &SessionFilter, json: bool) -> Result<ExitCode> {
-    let wanted = wanted.to_lowercase();
-    let (sessions, whole) = catalogue::read(dir)?;
-    let sessions: HashMap<_, _> = sessions
-        .into_iter()
-        .filter(|summary| summary.passes(filter))
-        .map(|summary| (summary.session, summary))
-        .collect();
-    let (mut hits, mut looked_at) = (Vec::new(), 0_u64);
-    files::walk_quietly(dir, |head, body| {
-        let (Body::Request(request), Some(session)) = (body, sessions.get(&head.session)) else {
-            return Ok(());
-        };
+pub(super) fn run(
+    dir: &Path,
+    text: Option<&str>,
+    requests: &RequestFilter,
+    filter: &SessionFilter,
+    json: bool,
+) -> Result<ExitCode> {
+    let text = text.map(str::to_lowercase);
+    let (sessions, whole) = find::sessions(dir, &filter.words())?;
+    let wanted = Wanted { requests: requests.words(), ..Wanted::at(sessions, filter) };
+    let (mut found, mut looked_at, mut looked_in) = (Vec::new(), 0_u64, HashSet::new());
+    let rest_whole = wanted.walk(dir, Told::unless(!whole), |head, body| {
+        let Body::Request(request) = body else { return Ok(()) };
         looked_at += 1;
-        let text = String::from_utf8_lossy(&request.text);
-        if text.to_lowercase().contains(&wanted) {
-            hits.push(Hit {
-                session: head.session.to_string(),
-                command: head.ordinal,
-                at_unix_ms: files::unix_ms(head),
-                subject: session.subject.clone(),
-                connection: format!("{}/{}", session.connection, session.role),
-                verdict: word(request.verdict),
-                rule: request.rule.to_string(),
-                text: text.into_owned(),
-            });
+        looked_in.insert(head.session);
+        let recorded = String::from_utf8_lossy(&request.text);
+        if text.as_ref().is_none_or(|text| recorded.to_lowercase().contains(text)) {
+            found.push((*head, word(request.verdict), request.rule.to_string(), recorded.into_owned()));
         }
         Ok(())
     })?;
-    eprintln!("looked at {looked_at} commands of {} sessions", sessions.len());
+    let opened = catalogue::openings(dir, found.iter().map(|(head, ..)| head.session).collect())?;
+    let unknown = Summary::default();
+    let hits = found.into_iter().filter_map(|(head, verdict, rule, text)| {
+        let session = opened.get(&head.session).unwrap_or(&unknown);
+        session.passes(filter).then(|| Hit {
+            session: head.session.to_string(),
+            command: head.ordinal,
+            at_unix_ms: files::unix_ms(&head),
+            subject: session.subject.clone(),
+            connection: format!("{}/{}", session.connection, session.role),
+            verdict,
+            rule,
+            text,
+        })
+    });
+    let hits: Vec<Hit> = hits.collect();
+    eprintln!("looked at {looked_at} commands of {} sessions", looked_in.len());
     if json {
         say!("{}", serde_json::to_string_pretty(&hits)?);
     } else {
@@ -74,13 +86,5 @@ pub(super) fn run(dir: &Path, wanted: &str, filter: &SessionFilter, json: bool) 
         let head = ["SESSION", "NO", "AT", "SUBJECT", "CONNECTION", "VERDICT", "RULE", "COMMAND"];
         table::print(&head, &rows, "no such command");
     }
-    Ok(files::code(whole && !hits.is_empty()))
-}
-
-pub(super) const fn word(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Allow => "allow",
-        Verdict::Deny => "deny",
-        Verdict::Hold => "hold",
-    }
+    Ok(files::code(whole && rest_whole && !hits.is_empty()))
 }

@@ -6,7 +6,7 @@ use ring::rand::SecureRandom;
 use crate::batch::Batch;
 use crate::body::Body;
 use crate::envelope::DataKey;
-use crate::event::{Event, HEAD_LEN, Head, MAX_EVENT_LEN};
+use crate::event::{Event, HEAD_LEN, Head, MAX_EVENT_LEN, put};
 use crate::frame::{self, FRAME_HEADER_LEN, FrameType, Lengths, TAG_LEN};
 use crate::hash::{self, Digest, IndexHash, LEAF_PREFIX_LEN, SALT_LEN, Salts, StoredHash};
 use crate::header::{self, Compression, FRONT_LEN, Header, MAX_RECIPIENTS};
@@ -14,7 +14,8 @@ use crate::ledger::{Carry, Ledger};
 use crate::merkle::Tree;
 use crate::payload::{Packer, Secrets, is_plain};
 use crate::seal::{SEAL_PAYLOAD_LEN, Seal, SigningKey, Statement};
-use crate::{Error, RingId, Sequence, SessionId};
+use crate::words::{Words, has_words};
+use crate::{Error, RingId, Sequence, SessionId, view};
 
 /// zstd's level. Higher ones cost more and gain little on rows.
 const ZSTD_LEVEL: i32 = 1;
@@ -36,6 +37,8 @@ pub struct Builder {
     /// `None`: encrypted, and begun by another process.
     pub(crate) secrets: Option<(Secrets, Salts)>,
     pub(crate) packer: Option<Packer>,
+    /// `None`: begun by another process, whose words are not known any more.
+    pub(crate) words: Option<Words>,
     pub(crate) tree: Tree,
     pub(crate) ledger: Ledger,
     /// Bytes of the file so far, batches not yet written included.
@@ -84,6 +87,7 @@ impl Builder {
             genesis: header::digest(&bytes),
             secrets: Some((secrets, salts)),
             packer,
+            words: Some(Words::default()),
             tree: Tree::default(),
             ledger: Ledger::resume(carry),
             len: bytes.len() as u64,
@@ -131,68 +135,36 @@ impl Builder {
         fill: impl FnOnce(&mut [u8]),
     ) -> Result<usize, Error> {
         let short = || Error::Short { len };
-        let (prefix, rest) = frame.split_first_chunk_mut::<LEAF_PREFIX_LEN>().ok_or_else(short)?;
-        let event = rest.get_mut(..len).ok_or_else(short)?;
+        let event =
+            frame.get_mut(LEAF_PREFIX_LEN..).and_then(|rest| rest.get_mut(..len)).ok_or_else(short)?;
         fill(event);
         let head = event.first_chunk_mut::<HEAD_LEN>().ok_or_else(short)?;
         let place = [ring.0.to_le_bytes(), sequence.0.to_le_bytes()];
         head.iter_mut().zip(place.as_flattened()).for_each(|(to, from)| *to = *from);
         let decoded = Head::read(head);
+        let Self { header, genesis, secrets, packer, words, tree, ledger, len: offset, .. } = self;
         let plain = is_plain(&decoded);
-        // The frame's prefix is written last; until then its room holds what the leaf is made of beside the event.
-        let (salt_place, previous_place) = prefix.split_at_mut(SALT_LEN);
-        salt_place.copy_from_slice(&self.next_salt(plain)?);
-        let previous = self.ledger.previous(decoded.session, self.genesis);
-        previous_place.copy_from_slice(&previous.0);
-        let leaf = hash::leaf(frame.get(..LEAF_PREFIX_LEN + len).unwrap_or_default());
-        let used = self.store(frame, len - HEAD_LEN, plain, &leaf)?;
-        self.ledger.add(&decoded, self.len, leaf);
-        self.tree.push(leaf);
-        Ok(used)
-    }
-
-    /// The next event's salt. `plain`: it is stored as it is, so that in an encrypted segment it has none to keep.
-    fn next_salt(&mut self, plain: bool) -> Result<[u8; SALT_LEN], Error> {
-        let encrypted = self.header.is_encrypted();
-        match &mut self.secrets {
-            Some((_, salts)) => {
-                let salt = salts.next();
-                Ok(if encrypted && plain { [0; SALT_LEN] } else { salt })
+        let salt = next_salt(secrets, header.is_encrypted(), plain)?;
+        let mut form =
+            Form { packer, secrets: secrets.as_ref().map(|(secrets, _)| secrets), offset: *offset };
+        let mut used = 0;
+        let leaf = ledger.add(&decoded, *offset, *genesis, |previous, block| {
+            // The frame's prefix is written last; until then its room holds what the leaf is made of beside the event.
+            let mut prefix = &mut *frame;
+            put(&mut prefix, &salt);
+            put(&mut prefix, &previous.0);
+            let leaf = hash::leaf(frame.get(..LEAF_PREFIX_LEN + len).unwrap_or_default());
+            if let Some(words) = words.as_mut().filter(|_| has_words(&decoded)) {
+                let body = frame.get(FRAME_HEADER_LEN..LEAF_PREFIX_LEN + len).unwrap_or_default();
+                // A malformed one is recorded as it is and found by nothing.
+                if let Ok(body) = view::decode_at(&decoded, body) {
+                    words.add(decoded.session, &body, block);
+                }
             }
-            None if plain => Ok([0; SALT_LEN]),
-            None => Err(Error::NoDataKey),
-        }
-    }
-
-    /// Compresses and encrypts a frame's payload as this segment does, and completes the frame.
-    fn store(
-        &mut self,
-        frame: &mut [u8],
-        produced: usize,
-        plain: bool,
-        leaf: &Digest,
-    ) -> Result<usize, Error> {
-        let (mut flags, mut stored) = (0, produced);
-        if let Some(packer) = self.packer.as_mut().filter(|_| !plain) {
-            let body = frame.get_mut(FRAME_HEADER_LEN..).and_then(|rest| rest.get_mut(..produced));
-            if let Some(packed) = packer.pack(body.unwrap_or_default()) {
-                (flags, stored) = (frame::COMPRESSED, packed);
-            }
-        }
-        let cipher = self.secrets.as_ref().map(|(secrets, _)| secrets);
-        let cipher = cipher.filter(|secrets| secrets.encrypts() && !plain);
-        let len = stored + if cipher.is_some() { TAG_LEN } else { 0 };
-        flags |= if cipher.is_some() { frame::ENCRYPTED } else { 0 };
-        let used = frame::frame_len(len);
-        let room = frame.len();
-        let frame = frame.get_mut(..used).ok_or(Error::NoRoom { room })?;
-        let lengths = Lengths { stored: len, produced };
-        frame::write_prefix(frame, FrameType::Event, flags, lengths, leaf)?;
-        if let Some(cipher) = cipher {
-            cipher.seal(frame, self.len, stored)?;
-        }
-        frame.get_mut(FRAME_HEADER_LEN + len..).unwrap_or_default().fill(0);
-        frame::close(frame);
+            used = form.store(frame, len - HEAD_LEN, plain, &leaf)?;
+            Ok::<_, Error>(leaf)
+        })?;
+        tree.push(leaf);
         Ok(used)
     }
 
@@ -234,7 +206,10 @@ impl Builder {
         is_retired: impl Fn(RingId) -> bool,
     ) -> Result<Sealed, Error> {
         self.ledger.forget_rings(is_retired);
-        let (index_offset, index) = (self.len, self.ledger.index());
+        let (index_offset, mut index) = (self.len, self.ledger.index());
+        let token_key = self.secrets.as_ref().map(|(secrets, _)| secrets.token_key());
+        let words = self.words.take().zip(token_key);
+        let lists_words = words.is_some_and(|(words, key)| words.write(key, &mut index));
         let mut digest = IndexHash::new();
         index.write(|payload| {
             digest.update(payload);
@@ -259,6 +234,7 @@ impl Builder {
             seal_offset: self.len,
             previous_root: self.header.previous_root,
             after_unclean_end: self.after_unclean_end,
+            lists_words,
             public_key: key.public_key(),
         };
         let seal = statement.sign(key);
@@ -347,6 +323,62 @@ fn encrypt(header: &mut Header, recipients: Recipients<'_>) -> Result<Secrets, E
         recipients.keys.iter().map(|&recipient| key.seal_to(recipient, &front, recipients.random));
     header.envelopes = envelopes.collect::<Result<_, _>>()?;
     Ok(Secrets::from_data_key(&key))
+}
+
+/// The next event's salt. `plain`: it is stored as it is, so that in an encrypted segment it has none to keep.
+fn next_salt(
+    secrets: &mut Option<(Secrets, Salts)>,
+    encrypted: bool,
+    plain: bool,
+) -> Result<[u8; SALT_LEN], Error> {
+    match secrets {
+        Some((_, salts)) => {
+            let salt = salts.next();
+            Ok(if encrypted && plain { [0; SALT_LEN] } else { salt })
+        }
+        None if plain => Ok([0; SALT_LEN]),
+        None => Err(Error::NoDataKey),
+    }
+}
+
+/// How a segment's events are stored, and where the next one is.
+struct Form<'a> {
+    packer: &'a mut Option<Packer>,
+    secrets: Option<&'a Secrets>,
+    offset: u64,
+}
+
+impl Form<'_> {
+    /// Compresses and encrypts a frame's payload as this segment does, and completes the frame; the answer is its length.
+    fn store(
+        &mut self,
+        frame: &mut [u8],
+        produced: usize,
+        plain: bool,
+        leaf: &Digest,
+    ) -> Result<usize, Error> {
+        let (mut flags, mut stored) = (0, produced);
+        if let Some(packer) = self.packer.as_mut().filter(|_| !plain) {
+            let body = frame.get_mut(FRAME_HEADER_LEN..).and_then(|rest| rest.get_mut(..produced));
+            if let Some(packed) = packer.pack(body.unwrap_or_default()) {
+                (flags, stored) = (frame::COMPRESSED, packed);
+            }
+        }
+        let cipher = self.secrets.filter(|secrets| secrets.encrypts() && !plain);
+        let len = stored + if cipher.is_some() { TAG_LEN } else { 0 };
+        flags |= if cipher.is_some() { frame::ENCRYPTED } else { 0 };
+        let used = frame::frame_len(len);
+        let room = frame.len();
+        let frame = frame.get_mut(..used).ok_or(Error::NoRoom { room })?;
+        let lengths = Lengths { stored: len, produced };
+        frame::write_prefix(frame, FrameType::Event, flags, lengths, leaf)?;
+        if let Some(cipher) = cipher {
+            cipher.seal(frame, self.offset, stored)?;
+        }
+        frame.get_mut(FRAME_HEADER_LEN + len..).unwrap_or_default().fill(0);
+        frame::close(frame);
+        Ok(used)
+    }
 }
 
 /// An event about no session in particular, said by the recorder.

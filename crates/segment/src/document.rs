@@ -7,7 +7,7 @@ use crate::body::{
     self, Admin, Close, Effect, Gap, HoldOpened, Identity, Kind, MaskLedger, Mint, NotedRule, Open, Outcome,
     Release, Released, Request, Response, Upload, Verdict,
 };
-use crate::index::{Block, Entry, Intent, RingEntry, SessionEntry};
+use crate::index::{Block, Entry, Intent, Posting, RingEntry, SessionEntry, Span, WordEntry};
 use crate::*;
 
 const TEXT: &str = include_str!("../FORMAT.md");
@@ -68,6 +68,7 @@ fn the_documents_constants_are_the_codes() {
         ("data key info", key(envelope::INFO)),
         ("payload key purpose", bytes(payload::PAYLOAD_PURPOSE)),
         ("salt secret purpose", bytes(payload::SALTS_PURPOSE)),
+        ("token key purpose", bytes(payload::TOKENS_PURPOSE)),
         ("seal purpose", bytes(&seal::PURPOSE)),
         ("public key prefix", seal::PUBLIC_KEY_PREFIX.to_owned()),
         ("auditor key prefix", auditor::AUDITOR_KEY_PREFIX.to_owned()),
@@ -195,6 +196,7 @@ fn head_and_statement_lie_as_the_document_says() {
         seal_offset: 13,
         previous_root: Digest([14; 32]),
         after_unclean_end: true,
+        lists_words: true,
         public_key: [15; 32],
     };
     let mut der =
@@ -219,7 +221,7 @@ fn head_and_statement_lie_as_the_document_says() {
     assert_eq!(field("offset of the first index frame"), statement.index_offset.to_le_bytes());
     assert_eq!(field("offset of the seal frame"), statement.seal_offset.to_le_bytes());
     assert_eq!(field("root of the segment before"), statement.previous_root.0);
-    assert_eq!(field("flags"), [1, 0, 0, 0]);
+    assert_eq!(field("flags"), [3, 0, 0, 0]);
     assert_eq!(field("Ed25519 public key"), statement.public_key);
 }
 
@@ -236,6 +238,9 @@ fn kinds_tables_and_fault_words_are_the_codes() {
         (RingEntry::TABLE, RingEntry::LEN),
         (SessionEntry::TABLE, SessionEntry::LEN),
         (Intent::TABLE, Intent::LEN),
+        (WordEntry::TABLE, WordEntry::LEN),
+        (Span::TABLE, Span::LEN),
+        (Posting::TABLE, Posting::LEN),
     ];
     let documented: Vec<_> = rows("Index")[1..].iter().map(|row| (row[0].parse(), row[1].parse())).collect();
     assert_eq!(documented, tables.map(|(table, len)| (Ok(table), Ok(len))));
@@ -263,6 +268,23 @@ fn kinds_tables_and_fault_words_are_the_codes() {
         Fault::SetBack { remembered: 1 },
     ];
     assert_eq!(words, faults.iter().map(Fault::word).collect());
+}
+
+#[test]
+fn fields_of_words_and_their_tokens_are_the_codes() {
+    let fields: Vec<_> = rows("Words")[1..].iter().map(|row| (code(row[0]), row[1])).collect();
+    for ((name, of), field) in fields.iter().zip(Field::ALL) {
+        assert_eq!((*name, of.starts_with("a session:")), (field.word(), field.is_of_session()));
+    }
+    assert_eq!(fields.len(), Field::ALL.len());
+    // By the document's words alone.
+    let secret = [0x5a; 32];
+    let key = *blake3::keyed_hash(&secret, b"weir segment search tokens, v1").as_bytes();
+    let expected = *blake3::keyed_hash(&key, b"subject\0ann").as_bytes();
+    let header = Header { salt_secret: secret, ..Header::default() };
+    let bytes = header.write();
+    let reader = Reader::new(&bytes[..]).unwrap();
+    assert_eq!(reader.token(Field::Subject, "ann").unwrap().to_le_bytes(), expected[..8]);
 }
 
 /// `at` of each field of a kind's row, and its fixed part's length.

@@ -45,6 +45,11 @@ impl DataKey {
         Ok(Self(key))
     }
 
+    /// In place of a data key where there is nothing to keep secret.
+    pub(crate) fn from_public(bytes: &[u8; DATA_KEY_LEN]) -> Self {
+        Self(Zeroizing::new(*bytes))
+    }
+
     /// The secret for one purpose.
     pub(crate) fn derive(&self, purpose: &[u8]) -> Zeroizing<[u8; 32]> {
         let mut hasher = blake3::Hasher::new_keyed(&self.0);

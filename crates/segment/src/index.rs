@@ -54,6 +54,30 @@ pub struct Intent {
     pub lane: u32,
 }
 
+/// A word that events here can be found by: `count` of the postings from `first` on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WordEntry {
+    pub token: u64,
+    pub first: u32,
+    pub count: u32,
+}
+
+/// The blocks that events of a session stand in: `count` of the postings from `first` on. One for each entry of the sessions,
+/// in their order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Span {
+    pub first: u32,
+    pub count: u32,
+}
+
+/// The number of an entry among the blocks, or, with the highest bit, among the sessions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Posting(pub u32);
+
+impl Posting {
+    pub(crate) const OF_A_SESSION: u32 = 1 << 31;
+}
+
 /// All tables of one segment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Index {
@@ -61,6 +85,10 @@ pub struct Index {
     pub rings: Vec<RingEntry>,
     pub sessions: Vec<SessionEntry>,
     pub intents: Vec<Intent>,
+    /// In the order of their tokens; empty where the seal does not say that they are listed.
+    pub words: Vec<WordEntry>,
+    pub session_blocks: Vec<Span>,
+    pub postings: Vec<Posting>,
 }
 
 pub(crate) trait Entry: Sized {
@@ -170,7 +198,85 @@ impl Entry for Intent {
     }
 }
 
+impl Entry for WordEntry {
+    const TABLE: u32 = 5;
+    const LEN: usize = 16;
+
+    fn write(&self, out: &mut &mut [u8]) {
+        put(out, &self.token.to_le_bytes());
+        put(out, &self.first.to_le_bytes());
+        put(out, &self.count.to_le_bytes());
+    }
+
+    fn read(bytes: &mut &[u8]) -> Self {
+        Self {
+            token: u64::from_le_bytes(take(bytes)),
+            first: u32::from_le_bytes(take(bytes)),
+            count: u32::from_le_bytes(take(bytes)),
+        }
+    }
+}
+
+impl Entry for Span {
+    const TABLE: u32 = 6;
+    const LEN: usize = 8;
+
+    fn write(&self, out: &mut &mut [u8]) {
+        put(out, &self.first.to_le_bytes());
+        put(out, &self.count.to_le_bytes());
+    }
+
+    fn read(bytes: &mut &[u8]) -> Self {
+        Self { first: u32::from_le_bytes(take(bytes)), count: u32::from_le_bytes(take(bytes)) }
+    }
+}
+
+impl Entry for Posting {
+    const TABLE: u32 = 7;
+    const LEN: usize = 4;
+
+    fn write(&self, out: &mut &mut [u8]) {
+        put(out, &self.0.to_le_bytes());
+    }
+
+    fn read(bytes: &mut &[u8]) -> Self {
+        Self(u32::from_le_bytes(take(bytes)))
+    }
+}
+
 impl Index {
+    /// Sessions that opened here with the word of this token.
+    pub fn sessions_with(&self, token: u64) -> impl Iterator<Item = &SessionEntry> {
+        let places = self.postings_of(token).filter(|posting| posting.0 & Posting::OF_A_SESSION != 0);
+        places.filter_map(|posting| self.sessions.get((posting.0 & !Posting::OF_A_SESSION) as usize))
+    }
+
+    /// Numbers of the blocks in which a request has the word of this token, ascending.
+    pub fn blocks_with(&self, token: u64) -> impl Iterator<Item = u32> {
+        let places = self.postings_of(token).filter(|posting| posting.0 & Posting::OF_A_SESSION == 0);
+        places.map(|posting| posting.0)
+    }
+
+    /// Numbers of the blocks that hold events of a session, ascending.
+    pub fn blocks_of(&self, session: SessionId) -> impl Iterator<Item = u32> {
+        let place = self.sessions.binary_search_by_key(&session, |entry| entry.session).ok();
+        let span = place.and_then(|place| self.session_blocks.get(place)).copied().unwrap_or_default();
+        self.span(span.first, span.count).map(|posting| posting.0)
+    }
+
+    fn postings_of(&self, token: u64) -> impl Iterator<Item = Posting> {
+        let from = self.words.partition_point(|word| word.token < token);
+        let found = self.words.get(from..).unwrap_or_default();
+        // Two words may have one token: whoever searches asks the events in the end.
+        let found = found.iter().take_while(move |word| word.token == token);
+        found.flat_map(|word| self.span(word.first, word.count))
+    }
+
+    fn span(&self, first: u32, count: u32) -> impl Iterator<Item = Posting> {
+        let (first, end) = (first as usize, first as usize + count as usize);
+        self.postings.get(first..end).unwrap_or_default().iter().copied()
+    }
+
     /// Hands out the payload of each index frame in order.
     ///
     /// # Errors
@@ -179,7 +285,10 @@ impl Index {
         write_table(&self.blocks, &mut emit)?;
         write_table(&self.rings, &mut emit)?;
         write_table(&self.sessions, &mut emit)?;
-        write_table(&self.intents, &mut emit)
+        write_table(&self.intents, &mut emit)?;
+        write_table(&self.words, &mut emit)?;
+        write_table(&self.session_blocks, &mut emit)?;
+        write_table(&self.postings, &mut emit)
     }
 
     /// Adds the piece in one index frame's payload.
@@ -195,6 +304,9 @@ impl Index {
             RingEntry::TABLE => read_table(&mut self.rings, count, rest),
             SessionEntry::TABLE => read_table(&mut self.sessions, count, rest),
             Intent::TABLE => read_table(&mut self.intents, count, rest),
+            WordEntry::TABLE => read_table(&mut self.words, count, rest),
+            Span::TABLE => read_table(&mut self.session_blocks, count, rest),
+            Posting::TABLE => read_table(&mut self.postings, count, rest),
             _ => Err(Error::Index("a table is not known to this version of Weir")),
         }
     }
@@ -243,6 +355,9 @@ mod tests {
                 open_at_end: true,
             }],
             intents: vec![Intent { session: SessionId(3), ordinal: 12, lane: 1 }],
+            words: [7, 9, 9, 12].map(|token| WordEntry { token, first: 1, count: 2 }).to_vec(),
+            session_blocks: vec![Span { first: 0, count: 1 }],
+            postings: [4, 5, Posting::OF_A_SESSION].map(Posting).to_vec(),
         };
         let (mut back, mut pieces) = (Index::default(), 0);
         index
@@ -253,7 +368,12 @@ mod tests {
             })
             .unwrap();
         assert_eq!(back, index);
-        assert_eq!(pieces, 5);
+        assert_eq!(pieces, 8);
+        assert_eq!(back.blocks_with(9).collect::<Vec<_>>(), [5, 5], "both words of one token");
+        assert_eq!(back.blocks_with(8).count() + back.sessions_with(8).count(), 0);
+        assert_eq!(back.sessions_with(7).map(|entry| entry.session).collect::<Vec<_>>(), [SessionId(3)]);
+        assert_eq!(back.blocks_of(SessionId(3)).collect::<Vec<_>>(), [4]);
+        assert_eq!(back.blocks_of(SessionId(4)).count(), 0);
         for bad in [&[][..], &[9, 0, 0, 0, 0, 0, 0, 0], &[1, 0, 0, 0, 255, 255, 255, 255, 0]] {
             assert!(back.read_piece(bad).is_err());
         }

@@ -9,7 +9,7 @@ use foldhash::fast::RandomState;
 use crate::body::{Kind, Verdict};
 use crate::event::Head;
 use crate::hash::Digest;
-use crate::index::{Block, Index, Intent, RingEntry, SessionEntry};
+use crate::index::{Block, Index, Intent, Posting, RingEntry, SessionEntry, Span};
 use crate::seal::Statement;
 use crate::{RingId, Sequence, SessionId};
 
@@ -23,6 +23,10 @@ pub(crate) struct Session {
     entry: SessionEntry,
     /// Leaf of its last event in this segment; meaningless while `entry.events` is 0.
     last_leaf: Digest,
+    /// Its number among those with events in this segment, and one more than the last block that was noted of it;
+    /// meaningless as that.
+    number: u32,
+    noted: u32,
     open: bool,
     intents: Vec<(u64, u32)>,
 }
@@ -66,6 +70,9 @@ pub(crate) struct Ledger {
     rings: Vec<RingEntry>,
     sessions: HashMap<SessionId, Session, RandomState>,
     blocks: Vec<Block>,
+    /// Sessions by their numbers, and which of them has events in which block.
+    numbered: Vec<SessionId>,
+    met: Vec<(u32, u32)>,
     pub(crate) events: u64,
     pub(crate) to_upstream_bytes: u64,
     pub(crate) to_client_bytes: u64,
@@ -85,36 +92,53 @@ impl Ledger {
         Self { rings, sessions: sessions.collect(), ..Self::default() }
     }
 
-    /// What the next leaf of a session is chained to: its last one in this segment, or `genesis`.
-    pub(crate) fn previous(&self, session: SessionId, genesis: Digest) -> Digest {
-        let known = self.sessions.get(&session).filter(|session| session.entry.events > 0);
-        known.map_or(genesis, |session| session.last_leaf)
-    }
-
-    /// Takes an event into account, whose frame begins at `offset`.
-    pub(crate) fn add(&mut self, head: &Head, offset: u64, leaf: Digest) {
-        self.add_to_block(head.wall_unix_us, offset);
+    /// Takes an event into account, whose frame begins at `offset`. `make` makes its leaf, of the session's previous one,
+    /// which is `genesis` for the session's first event in this segment, and of the number of the block it stands in.
+    ///
+    /// # Errors
+    /// What `make` answers: the event is not taken into account then.
+    pub(crate) fn add<E>(
+        &mut self,
+        head: &Head,
+        offset: u64,
+        genesis: Digest,
+        make: impl FnOnce(&Digest, u32) -> Result<Digest, E>,
+    ) -> Result<Digest, E> {
+        let begins = self.blocks.last().is_none_or(|block| offset - block.offset >= BLOCK_LEN);
+        let blocks = self.blocks.len() as u32 + u32::from(begins);
+        let session = self.sessions.entry(head.session).or_default();
+        let is_first = session.entry.events == 0;
+        let leaf = make(if is_first { &genesis } else { &session.last_leaf }, blocks - 1)?;
+        if is_first {
+            session.number = self.numbered.len() as u32;
+            self.numbered.push(head.session);
+        }
+        if session.noted != blocks {
+            session.noted = blocks;
+            self.met.push((session.number, blocks - 1));
+        }
+        session.last_leaf = leaf;
+        session.add(head, offset);
+        self.add_to_block(head.wall_unix_us, offset, begins);
         self.add_to_ring(head);
         self.events += 1;
         self.to_upstream_bytes = self.to_upstream_bytes.saturating_add(head.to_upstream_bytes.into());
         self.to_client_bytes = self.to_client_bytes.saturating_add(head.to_client_bytes.into());
-        let session = self.sessions.entry(head.session).or_default();
-        session.last_leaf = leaf;
-        session.add(head, offset);
+        Ok(leaf)
     }
 
-    fn add_to_block(&mut self, wall: i64, offset: u64) {
+    fn add_to_block(&mut self, wall: i64, offset: u64, begins: bool) {
         if self.events == 0 {
             (self.earliest_unix_us, self.latest_unix_us) = (wall, wall);
         }
         self.earliest_unix_us = self.earliest_unix_us.min(wall);
         self.latest_unix_us = self.latest_unix_us.max(wall);
-        match self.blocks.last_mut() {
-            Some(block) if offset - block.offset < BLOCK_LEN => {
+        match self.blocks.last_mut().filter(|_| !begins) {
+            Some(block) => {
                 block.earliest_unix_us = block.earliest_unix_us.min(wall);
                 block.latest_unix_us = block.latest_unix_us.max(wall);
             }
-            Some(_) | None => self.blocks.push(Block {
+            None => self.blocks.push(Block {
                 offset,
                 first_event: self.events,
                 earliest_unix_us: wall,
@@ -161,7 +185,7 @@ impl Ledger {
         self.sessions.get(&session).map(|session| session.intents.clone()).unwrap_or_default()
     }
 
-    /// The tables of the index. `is_retired` names rings that nothing will come from any more.
+    /// The tables of the index, but for the words.
     pub(crate) fn index(&self) -> Index {
         let mut sessions: Vec<_> = self.sessions.values().collect();
         sessions.sort_unstable_by_key(|session| session.entry.session);
@@ -171,12 +195,29 @@ impl Ledger {
         });
         let entries = sessions.iter().filter(|session| session.open || session.entry.events > 0);
         let entries = entries.map(|session| SessionEntry { open_at_end: session.open, ..session.entry });
+        let sessions: Vec<_> = entries.filter(|entry| entry.session != SessionId::NONE).collect();
+        let (session_blocks, postings) = self.session_blocks(&sessions);
         Index {
             blocks: self.blocks.clone(),
             rings: self.rings.clone(),
             intents: intents.collect(),
-            sessions: entries.filter(|entry| entry.session != SessionId::NONE).collect(),
+            sessions,
+            words: Vec::new(),
+            session_blocks,
+            postings,
         }
+    }
+
+    fn session_blocks(&self, sessions: &[SessionEntry]) -> (Vec<Span>, Vec<Posting>) {
+        let mut met = self.met.clone();
+        met.sort_unstable();
+        let mut spans: HashMap<SessionId, Span, RandomState> = HashMap::default();
+        for (place, (number, _)) in (0..).zip(&met) {
+            let session = self.numbered.get(*number as usize).copied().unwrap_or_default();
+            spans.entry(session).or_insert(Span { first: place, count: 0 }).count += 1;
+        }
+        let spans = sessions.iter().map(|entry| spans.get(&entry.session).copied().unwrap_or_default());
+        (spans.collect(), met.into_iter().map(|(_, block)| Posting(block)).collect())
     }
 
     /// Forgets rings that nothing will come from any more: they are not listed in the index either.

@@ -6,19 +6,21 @@
 use std::fmt;
 
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use zeroize::Zeroizing;
 
 use crate::Error;
 use crate::RingId;
 use crate::body::Kind;
 use crate::envelope::DataKey;
-use crate::event::Head;
+use crate::event::{Head, put};
 use crate::frame::{FRAME_HEADER_LEN, TAG_LEN};
 use crate::hash::Salts;
 
 pub(crate) const PAYLOAD_PURPOSE: &[u8] = b"weir segment payloads, v1";
 pub(crate) const SALTS_PURPOSE: &[u8] = b"weir segment salt secret, v1";
-/// Shorter bodies are not tried: what zstd saves on them is less than a frame's padding.
-const WORTH_COMPRESSING: usize = 192;
+pub(crate) const TOKENS_PURPOSE: &[u8] = b"weir segment search tokens, v1";
+/// Shorter bodies are not tried: zstd's tables cost more than 5 us each time, and save a hundred bytes.
+const WORTH_COMPRESSING: usize = 512;
 /// Longer ones are not tried either: zstd would describe a window, which this format leaves out.
 const MAX_COMPRESSED: usize = 512 << 10;
 /// Little-endian `0xfd2fb528`.
@@ -30,11 +32,13 @@ pub(crate) fn is_plain(head: &Head) -> bool {
     head.kind() == Some(Kind::Gap) && head.ring.core() == RingId::RECORDER_CORE
 }
 
-/// What the holder of an encrypted segment's data key can do, and of a clear one's salt secret anybody.
+/// What the holder of an encrypted segment's data key can do, and of a clear one's salt secret anybody. Wiped when dropped, but
+/// for the cipher's own schedule of its key, which ring keeps to itself: programs that hold one keep out of core files.
 pub(crate) struct Secrets {
     /// `None`: payloads are not encrypted.
     cipher: Option<LessSafeKey>,
-    salt_secret: zeroize::Zeroizing<[u8; 32]>,
+    salt_secret: Zeroizing<[u8; 32]>,
+    token_key: Zeroizing<[u8; 32]>,
 }
 
 impl fmt::Debug for Secrets {
@@ -46,17 +50,27 @@ impl fmt::Debug for Secrets {
 impl Secrets {
     /// Of a clear segment.
     pub(crate) fn clear(salt_secret: &[u8; 32]) -> Self {
-        Self { cipher: None, salt_secret: zeroize::Zeroizing::new(*salt_secret) }
+        // Whoever reads such a segment reads everything: its tokens keep nothing secret, and are found the same way.
+        let token_key = DataKey::from_public(salt_secret).derive(TOKENS_PURPOSE);
+        Self { cipher: None, salt_secret: Zeroizing::new(*salt_secret), token_key }
     }
 
     /// Of an encrypted segment.
     pub(crate) fn from_data_key(key: &DataKey) -> Self {
         let cipher = UnboundKey::new(&AES_256_GCM, key.derive(PAYLOAD_PURPOSE).as_slice());
-        Self { cipher: cipher.ok().map(LessSafeKey::new), salt_secret: key.derive(SALTS_PURPOSE) }
+        Self {
+            cipher: cipher.ok().map(LessSafeKey::new),
+            salt_secret: key.derive(SALTS_PURPOSE),
+            token_key: key.derive(TOKENS_PURPOSE),
+        }
     }
 
     pub(crate) fn salts(&self, first: u64) -> Salts {
         Salts::new(&self.salt_secret, first)
+    }
+
+    pub(crate) fn token_key(&self) -> &[u8; 32] {
+        &self.token_key
     }
 
     pub(crate) const fn encrypts(&self) -> bool {
@@ -103,8 +117,9 @@ fn nonce(offset: u64) -> Nonce {
 /// Everything before the payload but the checksum: type, flags, lengths, leaf and head.
 fn associated(front: &[u8; FRAME_HEADER_LEN]) -> [u8; FRAME_HEADER_LEN - 4] {
     let mut bytes = [0; FRAME_HEADER_LEN - 4];
-    let parts = front.iter().take(4).chain(front.iter().skip(8));
-    bytes.iter_mut().zip(parts).for_each(|(to, from)| *to = *from);
+    let mut out = bytes.as_mut_slice();
+    put(&mut out, front.first_chunk::<4>().unwrap_or(&[0; 4]));
+    put(&mut out, front.last_chunk::<{ FRAME_HEADER_LEN - 8 }>().unwrap_or(&[0; FRAME_HEADER_LEN - 8]));
     bytes
 }
 

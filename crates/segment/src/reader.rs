@@ -16,6 +16,7 @@ use crate::header::{self, Compression, FRONT_LEN, HEADER_LEN, Header};
 use crate::index::Index;
 use crate::payload::{Secrets, Unpacker, is_plain};
 use crate::seal::{SEAL_FRAME_LEN, Seal, Statement};
+use crate::words::{Field, token_of};
 use crate::{Error, view};
 
 /// Where an event's body begins in [`Opened::bytes`]: a multiple of every archive's alignment.
@@ -122,6 +123,12 @@ impl<R: Read> Reader<R> {
     #[must_use]
     pub const fn is_open(&self) -> bool {
         self.secrets.is_some()
+    }
+
+    /// The token of a word in this segment, as its index has it; `None`: encrypted to others.
+    #[must_use]
+    pub fn token(&self, field: Field, value: &str) -> Option<u64> {
+        Some(token_of(self.secrets.as_ref()?.token_key(), field, value))
     }
 
     pub(crate) const fn secrets(&self) -> Option<&Secrets> {

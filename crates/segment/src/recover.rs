@@ -51,7 +51,8 @@ pub fn recover(input: impl Read, carry: &Carry) -> Result<Recovered, Error> {
             Err(error) => return Err(error),
             Ok(Some(frame)) => match frame.frame {
                 FrameType::Event => {
-                    ledger.add(&frame.head, offset, frame.leaf);
+                    let leaf = frame.leaf;
+                    ledger.add(&frame.head, offset, genesis, |_, _| Ok::<_, Error>(leaf))?;
                     tree.push(frame.leaf);
                     keep(frame.raw());
                 }
@@ -74,6 +75,7 @@ pub fn recover(input: impl Read, carry: &Carry) -> Result<Recovered, Error> {
         genesis,
         secrets,
         packer: None,
+        words: None,
         tree,
         ledger,
         len: valid_len,

@@ -83,6 +83,8 @@ pub struct Statement {
     pub seal_offset: u64,
     pub previous_root: Digest,
     pub after_unclean_end: bool,
+    /// The index lists every word that its events can be found by.
+    pub lists_words: bool,
     pub public_key: [u8; 32],
 }
 
@@ -113,7 +115,8 @@ impl Statement {
         put(&mut out, &self.index_offset.to_le_bytes());
         put(&mut out, &self.seal_offset.to_le_bytes());
         put(&mut out, &self.previous_root.0);
-        put(&mut out, &u32::from(self.after_unclean_end).to_le_bytes());
+        let flags = u32::from(self.after_unclean_end) | (u32::from(self.lists_words) << 1);
+        put(&mut out, &flags.to_le_bytes());
         put(&mut out, &[0; 4]);
         put(&mut out, &self.public_key);
         let signature = key.0.sign(&statement).as_ref().try_into().unwrap_or([0; 64]);
@@ -160,7 +163,8 @@ impl Seal {
         statement.index_offset = u64::from_le_bytes(take(&mut rest));
         statement.seal_offset = u64::from_le_bytes(take(&mut rest));
         statement.previous_root = Digest(take(&mut rest));
-        statement.after_unclean_end = u32::from_le_bytes(take(&mut rest)) & 1 != 0;
+        let flags = u32::from_le_bytes(take(&mut rest));
+        (statement.after_unclean_end, statement.lists_words) = (flags & 1 != 0, flags & 2 != 0);
         let _zero: [u8; 4] = take(&mut rest);
         statement.public_key = take(&mut rest);
         UnparsedPublicKey::new(&ED25519, statement.public_key)

@@ -11,8 +11,9 @@ use foldhash::fast::RandomState;
 use serde::Deserialize;
 
 use crate::SessionId;
-use crate::body::{Body, Request, Verdict};
-use crate::index::{Index, WordEntry};
+use crate::body::{Body, Kind, Request, Verdict};
+use crate::event::Head;
+use crate::index::{Index, Posting, WordEntry};
 
 /// Requests whose words are remembered.
 const REMEMBERED: usize = 4096;
@@ -21,8 +22,6 @@ const LONGEST_REMEMBERED: usize = 4096;
 /// Words and postings of one segment, beyond which its index goes without: only a producer that means to gets there.
 const MAX_WORDS: usize = 1 << 20;
 const MAX_POSTINGS: usize = 4 << 20;
-/// In a posting: the place is a session's, not a block's.
-pub(crate) const OF_A_SESSION: u32 = 1 << 31;
 
 /// What a word says something of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -86,6 +85,11 @@ pub const fn verdict_word(verdict: Verdict) -> &'static str {
         Verdict::Deny => "deny",
         Verdict::Hold => "hold",
     }
+}
+
+/// Whether events of this kind can have words.
+pub(crate) fn has_words(head: &Head) -> bool {
+    matches!(head.kind(), Some(Kind::SessionOpen | Kind::Request))
 }
 
 /// Calls `tell` with each word of an event: a session's opening and requests have some. One may come twice.
@@ -167,15 +171,16 @@ pub(crate) struct Words {
 impl Words {
     /// Takes an event into account that stands in block number `block`.
     pub(crate) fn add(&mut self, session: SessionId, body: &Body<'_>, block: u32) {
-        match body {
-            Body::Request(request) => self.add_request(request, block),
-            body => words(body, &mut |field, value| {
+        if let Body::Request(request) = body {
+            self.add_request(request, block);
+        } else {
+            words(body, &mut |field, value| {
                 let number = self.number(field, value);
                 self.sessions.push((number, session));
-            }),
+            });
         }
-        self.overflowed |= self.numbers.len() > MAX_WORDS
-            || self.blocks.len() + self.sessions.len() > MAX_POSTINGS;
+        self.overflowed |=
+            self.numbers.len() > MAX_WORDS || self.blocks.len() + self.sessions.len() > MAX_POSTINGS;
         if self.overflowed {
             *self = Self { overflowed: true, ..Self::default() };
         }
@@ -229,7 +234,7 @@ impl Words {
         let known = &index.sessions;
         let places = self.sessions.iter().filter_map(|&(number, session)| {
             let place = known.binary_search_by_key(&session, |entry| entry.session).ok()?;
-            Some((number, place as u32 | OF_A_SESSION))
+            Some((number, place as u32 | Posting::OF_A_SESSION))
         });
         self.blocks.extend(places);
         self.blocks.sort_unstable();
@@ -242,7 +247,7 @@ impl Words {
             let postings = self.blocks.get(from..).unwrap_or_default();
             let postings = postings.iter().take_while(|&&(posted, _)| posted == number);
             let first = index.postings.len() as u32;
-            index.postings.extend(postings.map(|&(_, place)| place));
+            index.postings.extend(postings.map(|&(_, place)| Posting(place)));
             index.words.push(WordEntry { token, first, count: index.postings.len() as u32 - first });
         }
         true

@@ -5,8 +5,9 @@ use std::ops::Range;
 
 use ring::rand::SystemRandom;
 use weir_segment::{
-    AuditorKey, Batch, Body, Builder, Carry, Close, Compression, Direction, Event, Header, Open, Outcome,
-    Recipients, Request, Response, RingId, Sequence, SessionId, SigningKey, Verdict,
+    AuditorKey, Batch, Body, Builder, Carry, Close, Compression, Direction, Effect, Event, Header, Identity,
+    NotedRule, Open, Outcome, Recipients, Request, Response, RingId, Sequence, SessionId, SigningKey,
+    Verdict,
 };
 
 pub const RING: RingId = RingId::new(1_700_000_000_000, 3);
@@ -80,7 +81,7 @@ pub fn body<'a>(sequence: u64) -> Body<'a> {
             generation: sequence,
             ..Request::default()
         }),
-        2 => Body::Response(Response { bytes: vec![sequence as u8; 200 + sequence as usize * 3].into() }),
+        2 => Body::Response(Response { bytes: vec![sequence as u8; 520 + sequence as usize * 3].into() }),
         3 => Body::Outcome(Outcome {
             json: br#"{"tag":"SELECT 1"}"#.as_slice().into(),
             answer: b"Z".as_slice().into(),
@@ -106,6 +107,57 @@ pub fn event(sequence: u64) -> Event<'static> {
     }
 }
 
+/// Twenty sessions of six people, opened by the first twenty events, whose requests touch a handful of tables; answers fill
+/// the blocks.
+pub fn job_event(number: u64) -> Event<'static> {
+    let session = number % 20;
+    let table = job_table(number);
+    let facts = format!("{{\"statements\":[{{\"nested\":[\"update\"],\"relations\":[\"{table}\"]}}]}}");
+    let noted = vec![NotedRule { rule: "watched".into(), effect: Effect::Alert }];
+    let body = match number / 20 % 5 {
+        _ if number <= 20 => Body::SessionOpen(Open {
+            identity: Identity {
+                issuer: "https://ci.example".into(),
+                subject: format!("job-{}", session % 6).into(),
+                run: session.is_multiple_of(2).then(|| format!("run-{session}").into()),
+                ..Identity::default()
+            },
+            connection: "clinic".into(),
+            role: ["reader", "writer"][(session % 2) as usize].into(),
+            ..Open::default()
+        }),
+        1 | 2 => Body::Request(Request {
+            words: ["select", "delete select"][(number % 2) as usize].into(),
+            text: format!("select {number} from {table}").into_bytes().into(),
+            facts: if number.is_multiple_of(11) {
+                b"not json".as_slice().into()
+            } else {
+                facts.into_bytes().into()
+            },
+            verdict: if number.is_multiple_of(13) { Verdict::Deny } else { Verdict::Allow },
+            rule: if number.is_multiple_of(13) { "no-delete".into() } else { "".into() },
+            noted: if number.is_multiple_of(17) { noted.into() } else { Default::default() },
+            ..Request::default()
+        }),
+        _ => Body::Response(Response { bytes: vec![number as u8; 1500].into() }),
+    };
+    Event {
+        session: SessionId::new(1_700_000_000_000, session.into()),
+        wall_unix_us: 1_700_000_000_000_000 + number as i64 * 1_000_000,
+        monotonic_ns: number,
+        to_upstream_bytes: 0,
+        to_client_bytes: 0,
+        ordinal: number,
+        lane: 0,
+        direction: Direction::Gateway,
+        body,
+    }
+}
+
+pub fn job_table(number: u64) -> &'static str {
+    ["public.patients", "visits", "s.x.odd", "patients"][(number / 7 % 4) as usize]
+}
+
 pub struct Sample {
     pub key: SigningKey,
     pub salt: u8,
@@ -122,6 +174,10 @@ impl Default for Sample {
 
 impl Sample {
     fn begin(&self, out: &mut Batch, count: u64) -> Builder {
+        self.begin_with(out, count, event)
+    }
+
+    fn begin_with(&self, out: &mut Batch, count: u64, event: fn(u64) -> Event<'static>) -> Builder {
         let header = Header {
             id: [self.salt; 16],
             begun_unix_us: 1_700_000_000_000_000,
@@ -150,6 +206,20 @@ impl Sample {
         let mut out = used_batch();
         self.begin(&mut out, count);
         out.to_vec()
+    }
+
+    /// Events of [`job_event`], in several segments.
+    pub fn jobs(form: Form, segments: u64, events: u64) -> Vec<Vec<u8>> {
+        let mut sample = Self { form, ..Self::default() };
+        (0..segments)
+            .map(|_| {
+                let mut out = used_batch();
+                let builder = sample.begin_with(&mut out, events, job_event);
+                let sealed = builder.seal(&mut out, &sample.key, 1_800_000_000_000_000, |_| false).unwrap();
+                sample = Self { carry: sealed.carry, first: sample.first + events, form, ..Self::default() };
+                out.to_vec()
+            })
+            .collect()
     }
 
     pub fn build(&self, count: u64) -> (Vec<u8>, Carry) {

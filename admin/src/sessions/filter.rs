@@ -1,0 +1,81 @@
+//! What `sessions list` and `search` may be asked for, as arguments and as the words that an index has.
+
+use clap::Args;
+use weir_segment::Field;
+
+#[derive(Args, Default, PartialEq, Eq)]
+pub(crate) struct SessionFilter {
+    /// Only this subject's
+    #[arg(long)]
+    pub subject: Option<String>,
+    /// Only on this connection
+    #[arg(long)]
+    pub connection: Option<String>,
+    /// Only in this role
+    #[arg(long)]
+    pub role: Option<String>,
+    /// Only identities of this issuer
+    #[arg(long)]
+    pub issuer: Option<String>,
+    /// Only of this run
+    #[arg(long)]
+    pub run: Option<String>,
+    /// Only what was recorded from here on: `2026-11-26` or `2026-11-26T17:05:09Z`
+    #[arg(long, value_name = "TIME", value_parser = unix_us)]
+    pub since: Option<i64>,
+    /// Only what was recorded before
+    #[arg(long, value_name = "TIME", value_parser = unix_us)]
+    pub until: Option<i64>,
+}
+
+impl SessionFilter {
+    /// The words that a session's opening must have.
+    pub(crate) fn words(&self) -> Vec<(Field, String)> {
+        let pairs = [
+            (Field::Subject, &self.subject),
+            (Field::Connection, &self.connection),
+            (Field::Role, &self.role),
+            (Field::Issuer, &self.issuer),
+            (Field::Run, &self.run),
+        ];
+        given(&pairs)
+    }
+}
+
+#[derive(Args, Default)]
+#[group(id = "request", multiple = true)]
+pub(crate) struct RequestFilter {
+    /// Only commands that touch this table or view, with or without its schema
+    #[arg(long)]
+    pub table: Option<String>,
+    /// Only commands that this rule decided or noted
+    #[arg(long)]
+    pub rule: Option<String>,
+    /// Only commands that were decided so: allow, deny or hold
+    #[arg(long, value_parser = ["allow", "deny", "hold"])]
+    pub verdict: Option<String>,
+    /// Only commands of this kind, nested ones included: `select`, `drop`, `GET`
+    #[arg(long)]
+    pub statement: Option<String>,
+}
+
+impl RequestFilter {
+    /// The words that a request must have.
+    pub(crate) fn words(&self) -> Vec<(Field, String)> {
+        let pairs = [
+            (Field::Relation, &self.table),
+            (Field::Rule, &self.rule),
+            (Field::Verdict, &self.verdict),
+            (Field::Statement, &self.statement),
+        ];
+        given(&pairs)
+    }
+}
+
+fn given(pairs: &[(Field, &Option<String>)]) -> Vec<(Field, String)> {
+    pairs.iter().filter_map(|(field, value)| Some((*field, (*value).clone()?))).collect()
+}
+
+fn unix_us(text: &str) -> Result<i64, String> {
+    crate::when::parse(text)
+}
