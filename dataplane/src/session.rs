@@ -23,6 +23,7 @@ pub(crate) mod machine;
 #[cfg(test)]
 mod panics;
 mod purse;
+mod releases;
 mod shown;
 #[cfg(test)]
 mod simulation;

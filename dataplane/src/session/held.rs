@@ -7,7 +7,7 @@ use std::task::Context;
 
 use ring::rand::SecureRandom;
 use weir_control::{HoldRequest, Protocol, Refusal, Release, RunScope, RunTerms};
-use weir_policy::{Approval, Denial, Hold, HoldTerms, Permit, Reason, Request, Verdict};
+use weir_policy::{Approval, Denial, Hold, HoldTerms, Reason, Request, Verdict};
 use weir_postgres::CANCELLED;
 use weir_segment::{Body, Direction, Released};
 use weir_wire::{Lane, Machine, Side};
@@ -26,10 +26,10 @@ pub(crate) struct Held {
     pub name: String,
     /// The command's number, which its verdict keeps.
     ordinal: u64,
-    expires_unix_ms: u64,
+    pub(super) expires_unix_ms: u64,
     /// When the client is told to come back later, where its protocol has that.
     put_off_unix_ms: u64,
-    digest: [u8; 32],
+    pub(super) digest: [u8; 32],
     rule: Arc<str>,
     /// To be told to people; `None`: they were, by the command that this one is a retry of.
     request: Option<Box<HoldRequest>>,
@@ -163,7 +163,7 @@ impl Desk {
     }
 
     /// Takes a hold off the list and tells the record how it ended.
-    fn end_hold(
+    pub(super) fn end_hold(
         &mut self,
         worker: &Worker,
         name: &str,
@@ -250,43 +250,6 @@ impl<M: Machine + 'static> Session<M> {
         self.resume(held.lane, verdict, context)
     }
 
-    /// People said yes to somebody whose token ran out while they thought about it: the same command of the same identity
-    /// and run finds the answer, once it comes with a fresh one.
-    fn keep_for_a_fresh_token(
-        &mut self,
-        held: Held,
-        release: &Release,
-        context: &mut Context<'_>,
-    ) -> Result<(), Ended> {
-        let parked = &self.worker.shared.parked;
-        parked.park(held.digest, held.name, held.expires_unix_ms, self.now.wall_ms());
-        parked.answer(Answer::Released(release.clone()));
-        let text =
-            "approved, but the token has expired: connect again with a fresh one and send the same command";
-        self.resume(held.lane, Verdict::Deny(denial("(expired)", Reason::Unauthenticated, text)), context)
-    }
-
-    /// What is held may have been released since, with everything alike of its run.
-    pub(super) fn released_with_its_run(&mut self, context: &mut Context<'_>) -> Result<(), Ended> {
-        let worker = Rc::clone(&self.worker);
-        let held: Vec<_> = self.desk.held.iter().map(|held| (held.name.clone(), held.lane)).collect();
-        for (name, lane) in held {
-            let verdict = {
-                let Self { machine, desk, now, .. } = self;
-                let (Some(request), Some(opened)) = (machine.held(lane), &desk.opened) else { continue };
-                let verdict = judge(&worker, &opened.caller, &request, now.timestamp());
-                if !matches!(verdict, Verdict::Allow(_)) {
-                    continue;
-                }
-                desk.end_hold(&worker, &name, (Released::Approved, WITH_ITS_RUN), (&[], &[]), *now)?;
-                desk.conclude(&worker, lane, &request, verdict, *now)?
-            };
-            self.withdraw(&name, WITH_ITS_RUN);
-            self.resume(lane, verdict, context)?;
-        }
-        Ok(())
-    }
-
     fn refused(&mut self, refusal: &Refusal, context: &mut Context<'_>) -> Result<(), Ended> {
         let (outcome, text) = refusal_text(refusal);
         self.deny_held(&refusal.hold, outcome, &text, context)
@@ -346,7 +309,7 @@ impl<M: Machine + 'static> Session<M> {
         self.drive_unread(Side::Client, Some(action), &mut bench, context)
     }
 
-    fn withdraw(&self, name: &str, reason: &str) {
+    pub(super) fn withdraw(&self, name: &str, reason: &str) {
         let errand = Errand::Withdraw { hold: name.to_owned(), reason: reason.to_owned() };
         self.worker.shared.control.send(errand);
     }
@@ -378,7 +341,12 @@ impl<M: Machine + 'static> Session<M> {
     }
 
     /// Answers a parked lane, and goes on with what the client has sent since.
-    fn resume(&mut self, lane: Lane, verdict: Verdict, context: &mut Context<'_>) -> Result<(), Ended> {
+    pub(super) fn resume(
+        &mut self,
+        lane: Lane,
+        verdict: Verdict,
+        context: &mut Context<'_>,
+    ) -> Result<(), Ended> {
         let worker = Rc::clone(&self.worker);
         let mut bench = worker.bench.borrow_mut();
         self.lend_queues(&mut bench);
@@ -444,7 +412,7 @@ impl Desk {
         Ok(Ok(judge(worker, &opened.caller, &request.approved_by(&approval), now.timestamp())))
     }
 
-    fn put_release(
+    pub(super) fn put_release(
         &self,
         worker: &Worker,
         hold: &str,
@@ -468,26 +436,6 @@ impl Desk {
 }
 
 const NO_LONGER: &str = "no longer waiting";
-const WITH_ITS_RUN: &str = "released with its run";
-
-impl Desk {
-    /// Says in the record by whose leave a command passes that people released with its whole run.
-    pub(super) fn put_run_releases(
-        &self,
-        worker: &Worker,
-        lane: Lane,
-        permit: &Permit,
-        now: Now,
-    ) -> Result<(), Ended> {
-        for approval in permit.run_approvals() {
-            let claim = approval.claim();
-            let proof = (claim.approvers.as_slice(), approval.signature());
-            let told = (Released::Approved, WITH_ITS_RUN);
-            self.put_release(worker, &claim.hold, (self.ordinal(), lane), told, proof, now)?;
-        }
-        Ok(())
-    }
-}
 
 fn refusal_text(refusal: &Refusal) -> (Released, String) {
     let (outcome, text) = match refusal.outcome.as_str() {
