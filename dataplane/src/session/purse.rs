@@ -1,7 +1,7 @@
 //! A session's budgets: what `decide` asks of them, and what its commands are charged to.
 //!
 //! Rows come without saying which command they belong to, and one text may hold several. So whatever is under way at
-//! once is charged to every budget that any of it spends from, and so is what a cursor or an SQL-level prepared statement
+//! once, up to the end of its transaction (a suspended portal lives as long), is charged to every budget that any of it spends from, and so is what a cursor or an SQL-level prepared statement
 //! brings that was made under a budget. That errs on the strict side, and nothing slips between two commands.
 
 use std::cell::RefCell;
@@ -99,7 +99,7 @@ impl Purse for SessionPurse {
 /// What the session's commands are charged to at the moment.
 #[derive(Default)]
 pub(super) struct Tabs {
-    /// Row budgets of everything that is under way.
+    /// Row budgets of everything that is under way, up to the end of the transaction.
     open: Vec<Arc<Account>>,
     /// Row budgets that cursors and prepared statements were made under.
     handles: Vec<Arc<Account>>,
@@ -116,6 +116,9 @@ impl Desk {
     pub(super) fn charge(&mut self, request: &Request<'_>, verdict: Verdict, now: Now) -> Verdict {
         let (Verdict::Allow(permit), true) = (&verdict, is_run(request)) else { return verdict };
         let accounts = self.accounts(permit, now);
+        if accounts.is_empty() && self.tabs.handles.is_empty() {
+            return verdict;
+        }
         for account in &accounts {
             if !account.take_statement() {
                 let text = "the last of its budget was just taken: wait or ask for approval";
@@ -167,7 +170,7 @@ impl Desk {
         }
     }
 
-    /// Nothing is under way.
+    /// Nothing is under way, and no transaction is open.
     pub(super) fn close_tabs(&mut self) {
         self.tabs.open.clear();
     }

@@ -78,6 +78,20 @@ impl Appliance {
         Self { env, dir, supervisor, _directory: directory }
     }
 
+    /// Puts a file beside the sample's policy and compiles all of it; the data plane takes it in its own time.
+    pub(crate) fn add_policy(&self, file: &str, rules: &str) {
+        fs::write(self.dir.join("policy").join(file), rules).unwrap();
+        let compiled = Command::new(program("weir-policy"))
+            .args(["compile", "--key"])
+            .arg(self.dir.join("keys/policy.key"))
+            .arg("--out")
+            .arg(self.dir.join("policy/current.bundle"))
+            .arg(self.dir.join("policy"))
+            .output()
+            .unwrap();
+        assert!(compiled.status.success(), "{}", text(&compiled.stderr));
+    }
+
     /// An appliance whose data plane runs with these lines in `[limits]`.
     pub(crate) fn with_limits(lines: &str) -> Self {
         let appliance = Self::start();

@@ -1,11 +1,11 @@
 //! Rules with memory: what passes until a budget is spent, for whom, and what people may release for a whole run.
 
-use std::fs;
 use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value;
 
-use crate::appliance::{Appliance, program, text};
+use crate::appliance::{Appliance, text};
+use crate::raw::{Raw, Said, message};
 
 const POLICY: &str = r#"
 [[rule]]
@@ -33,16 +33,7 @@ sql.samples.evade = ["SELECT 1 FROM patients p WHERE (p.*)::text LIKE '%1%'", "S
 /// An appliance under the sample's policy and these rules.
 fn appliance() -> Appliance {
     let appliance = Appliance::start();
-    fs::write(appliance.dir.join("policy/budgets.toml"), POLICY).unwrap();
-    let compiled = Command::new(program("weir-policy"))
-        .args(["compile", "--key"])
-        .arg(appliance.dir.join("keys/policy.key"))
-        .arg("--out")
-        .arg(appliance.dir.join("policy/current.bundle"))
-        .arg(appliance.dir.join("policy"))
-        .output()
-        .unwrap();
-    assert!(compiled.status.success(), "{}", text(&compiled.stderr));
+    appliance.add_policy("budgets.toml", POLICY);
     // In force once something of a budget was taken.
     let other = token(&appliance, "nobody-else", "waiting");
     Appliance::until("the budgets to be in force", || {
@@ -127,6 +118,35 @@ fn no_form_of_fetching_rows_goes_uncounted() {
         assert!(lines(&output) <= 101, "{form:?}: {} lines", lines(&output));
         assert!(text(&output.stderr).contains("53400"), "{form:?}: {}", text(&output.stderr));
     }
+}
+
+/// A driver's fetch size: one Bind, then an Execute for each page.
+#[test]
+fn pages_of_a_suspended_portal_are_counted_up_to_its_end() {
+    let appliance = appliance();
+    let job = token(&appliance, "pager", "1");
+    let mut raw = Raw::log_in(&appliance, appliance.var("WEIR_PG_DATABASE"), "job", &job).unwrap();
+    raw.query("BEGIN").unwrap();
+    let sync = message(b'S', b"");
+    let begin = [
+        message(b'P', b"\0SELECT id FROM visits\0\0\0"),
+        message(b'B', b"pages\0\0\0\0\0\0\0\0"),
+        message(b'D', b"Ppages\0"),
+        message(b'E', b"pages\0\0\0\0\x3c"),
+    ];
+    raw.send(&[begin.concat(), sync.clone()].concat());
+    assert_eq!(raw.answer().unwrap().len(), 60);
+    raw.send(&[message(b'E', b"pages\0\0\0\0\x3c"), sync].concat());
+    let mut rows = 0;
+    let end = loop {
+        match raw.next() {
+            Some((b'D', _)) => rows += 1,
+            Some(last @ (b'E', _)) => break Said::of(&last),
+            other => assert!(matches!(other, Some((b'T', _))), "{other:?}"),
+        }
+    };
+    end.assert_fatal("53400", &["row budget"]);
+    assert!(rows <= 40, "{rows} more");
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! psql's large objects, which libpq reads and writes by FunctionCall messages: each call is decided by its function's name.
 
 use std::fs;
-use std::process::{Command, Output};
+use std::process::Output;
 
-use crate::appliance::{Appliance, Who, program, text};
+use crate::appliance::{Appliance, Who, text};
 
 const RULE: &str = r#"
 [[rule]]
@@ -45,17 +45,7 @@ fn large_objects_pass_by_name_and_a_rule_on_the_name_stops_them() {
     assert!(said.status.success(), "{}", text(&said.stderr));
     assert!(fs::read(&to).unwrap() == contents, "the object came back changed");
 
-    fs::write(appliance.dir.join("policy/large-objects.toml"), RULE).unwrap();
-    let compiled = Command::new(program("weir-policy"))
-        .arg("compile")
-        .arg("--key")
-        .arg(appliance.dir.join("keys/policy.key"))
-        .arg("--out")
-        .arg(appliance.dir.join("policy/current.bundle"))
-        .arg(appliance.dir.join("policy"))
-        .output()
-        .unwrap();
-    assert!(compiled.status.success(), "{}", text(&compiled.stderr));
+    appliance.add_policy("large-objects.toml", RULE);
     let denied = Appliance::until("the new policy", || {
         let said = psql(&appliance, &[&export]);
         (!said.status.success()).then(|| text(&said.stderr))
