@@ -1,5 +1,7 @@
 //! Tables on a terminal: columns as wide as their widest cell, and nothing that a cell says can move the cursor.
 
+use crate::when;
+
 /// Prints a head and rows; nothing at all for no rows but `none`.
 pub(crate) fn print(head: &[&str], rows: &[Vec<String>], none: &str) {
     if rows.is_empty() {
@@ -47,28 +49,14 @@ pub(crate) fn short(text: &str, limit: usize) -> String {
 pub(crate) fn time(unix_ms: u64) -> String {
     let seconds = unix_ms / 1_000;
     let (days, of_day) = (seconds / 86_400, seconds % 86_400);
-    let (year, month, day) = civil(days);
-    format!("{year:04}-{month:02}-{day:02} {:02}:{:02}:{:02}Z", of_day / 3_600, of_day / 60 % 60, of_day % 60)
+    let date = when::date(i64::try_from(days).unwrap_or_default());
+    format!("{date} {:02}:{:02}:{:02}Z", of_day / 3_600, of_day / 60 % 60, of_day % 60)
 }
 
 /// `20260131T170509Z` of Unix milliseconds (ISO 8601's basic form).
 pub(crate) fn basic_time(unix_ms: u64) -> String {
     let text: String = time(unix_ms).chars().filter(|ch| !matches!(ch, '-' | ':')).collect();
     text.replacen(' ', "T", 1)
-}
-
-/// Days since 1970 to a date of the Gregorian calendar (Hinnant's `civil_from_days`, for days that are not negative).
-const fn civil(days: u64) -> (u64, u64, u64) {
-    let shifted = days + 719_468;
-    let era = shifted / 146_097;
-    let of_era = shifted % 146_097;
-    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    let year = year_of_era + era * 400 + if month <= 2 { 1 } else { 0 };
-    (year, month, day)
 }
 
 #[cfg(test)]

@@ -51,13 +51,16 @@ pub(crate) async fn run(config: Config) -> Result<()> {
     Ok(())
 }
 
-/// Drops what a killed process left on upstreams: at the start, and now and then.
+/// Drops what a killed process left on upstreams, and budgets whose window is over: at the start, and now and then.
 async fn sweep(hub: Arc<Hub>) {
     let mut ticks = tokio::time::interval(SWEEP);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         hub.sweep_roles().await;
+        if let Err(error) = hub.store.forget_old_budgets(crate::clock::unix_ms()).await {
+            tracing::error!(%error, "budgets whose window is over could not be forgotten");
+        }
     }
 }
 
@@ -81,9 +84,6 @@ async fn watch(hub: Arc<Hub>) {
         }
         if let Err(error) = hub.expire_holds().await {
             tracing::error!(%error, "holds could not be expired");
-        }
-        if let Err(error) = hub.store.forget_old_budgets(crate::clock::unix_ms()).await {
-            tracing::error!(%error, "budgets whose window is over could not be forgotten");
         }
     }
 }
