@@ -199,8 +199,13 @@ fn welcome(worker: &Rc<Worker>, door: &Arc<Door>, client: OwnedFd, peer: Option<
     attend(entry, async move |entry| {
         // Each on the heap, so that the memory of one is gone before the other's is there.
         let begun = Box::pin(begin_in_time(entry, &door, io)).await;
-        if let Some(session) = begun.and_then(|(client, early)| session(entry, &door, client, early)) {
-            session.await;
+        let Some((client, early)) = begun else { return };
+        match session(entry, &door, client, early) {
+            Ok(session) => session.await,
+            Err(away) => {
+                let (client, words) = *away;
+                drop(dismiss(entry, client, words).await);
+            }
         }
     });
 }
@@ -240,8 +245,13 @@ impl Drop for Entry {
     }
 }
 
-/// The session of a client that is inside TLS; `None`: it was turned away.
-fn session(entry: &Entry, door: &Door, client: Socket, early: Vec<u8>) -> Option<Running> {
+/// The session of a client that is inside TLS, or what it is told that is turned away.
+fn session(
+    entry: &Entry,
+    door: &Door,
+    client: Socket,
+    early: Vec<u8>,
+) -> Result<Running, Box<(Socket, Vec<u8>)>> {
     let (worker, live) = (Rc::clone(&entry.worker), Rc::clone(&entry.live));
     let certificate = match client.tls().and_then(Tls::client_certificate).map(|der| of_certificate(der)) {
         None => None,
@@ -249,7 +259,7 @@ fn session(entry: &Entry, door: &Door, client: Socket, early: Vec<u8>) -> Option
         // TLS has let no such certificate through.
         Some(Err(refusal)) => {
             tracing::error!(client = live.client, "a certificate that names nobody: {refusal}");
-            return None;
+            return Err(Box::new((client, Vec::new())));
         }
     };
     let arrival = Arrival { connection: door.listener.connection.clone(), certificate };
@@ -260,10 +270,10 @@ fn session(entry: &Entry, door: &Door, client: Socket, early: Vec<u8>) -> Option
                     client = entry.live.client,
                     "no state from admin yet: a client was turned away"
                 );
-                return None;
+                return Err(Box::new((client, weir_postgres::starting())));
             };
             let session = Session::new(worker, live, machine, client, early, Protocol::Postgres, arrival);
-            Some(Box::pin(Box::new(session).run()))
+            Ok(Box::pin(Box::new(session).run()))
         }
         Protocol::Http => {
             let certified = arrival.certificate.is_some();
@@ -272,10 +282,10 @@ fn session(entry: &Entry, door: &Door, client: Socket, early: Vec<u8>) -> Option
                     client = entry.live.client,
                     "no such connection yet: a client was turned away"
                 );
-                return None;
+                return Err(Box::new((client, unavailable("the gateway is starting: try again"))));
             };
             let session = Session::new(worker, live, machine, client, early, Protocol::Http, arrival);
-            Some(Box::pin(Box::new(session).run()))
+            Ok(Box::pin(Box::new(session).run()))
         }
     }
 }
@@ -290,7 +300,8 @@ async fn begin(entry: &Entry, door: &Door, io: Io) -> io::Result<Option<(Socket,
         socket.upgrade(Tls::server(Arc::clone(&door.tls)).map_err(io::Error::other)?);
         let early = socket.handshake(&[]).await?;
         if entry.full {
-            return dismiss(entry, socket, http_full()).await;
+            let words = unavailable("too many connections to the gateway: try again later");
+            return dismiss(entry, socket, words).await;
         }
         return Ok(Some((socket, early)));
     }
@@ -368,13 +379,12 @@ async fn inside_tls(
     }
 }
 
-/// What an HTTP client over the limit of connections is told.
-fn http_full() -> Vec<u8> {
-    let text = "too many connections to the gateway: try again later\n";
+/// What an HTTP client is told before it has asked anything.
+fn unavailable(text: &str) -> Vec<u8> {
     format!(
         "HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\nContent-Length: {}\r\nRetry-After: 1\r\n\
-         Connection: close\r\n\r\n{text}",
-        text.len()
+         Connection: close\r\n\r\n{text}\n",
+        text.len() + 1
     )
     .into_bytes()
 }

@@ -60,7 +60,7 @@ pub use error::Error;
 pub use facts_source::FactsSource;
 pub use limits::Limits;
 pub use machine::PostgresMachine;
-pub use prelude::{ALPN, CancelKey, First, Layer, Prelude, too_many_connections};
+pub use prelude::{ALPN, CancelKey, First, Layer, Prelude, starting, too_many_connections};
 pub use probe::{Probe, ProbeStep, Wants, md5_secret};
 pub use proof::{BearerTerms, Proof};
 pub use refusal::{CANCELLED, UNKNOWN_CONNECTION};

@@ -154,6 +154,14 @@ pub fn too_many_connections() -> Vec<u8> {
     answer.to_vec()
 }
 
+/// What a client is told, after its startup packet, while nothing can be decided yet.
+#[must_use]
+pub fn starting() -> Vec<u8> {
+    let mut answer = BytesMut::new();
+    refusal::fatal(&mut answer, *b"57P03", "the gateway is starting: try again");
+    answer.to_vec()
+}
+
 fn refuse_long(limit: usize) -> First {
     let mut answer = BytesMut::new();
     let text = format!(

@@ -73,6 +73,12 @@ pub(crate) fn connect(appliance: &Appliance) -> TcpStream {
     stream
 }
 
+/// Waits until somebody listens on a port again.
+pub(crate) fn until_it_listens(port: &str) {
+    let address = ("127.0.0.1", port.parse().unwrap());
+    Appliance::until("the gateway to listen", || TcpStream::connect(address).ok());
+}
+
 /// A fresh connection that was told to begin TLS.
 pub(crate) fn before_tls(appliance: &Appliance) -> TcpStream {
     told_to_begin(connect(appliance))

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::appliance::{Appliance, Who, text};
-use crate::raw::{Raw, Said};
+use crate::raw::{Raw, Said, until_it_listens};
 use crate::upstream_logins::superuser;
 
 const PASSWORD: &str = "minter-canary-4711";
@@ -126,6 +126,7 @@ fn killed_programs_leave_no_role_behind() {
     appliance.signal("weir-dataplane", "-KILL");
     drop(sessions);
     until_none_is_left(&appliance);
+    until_it_listens(appliance.var("WEIR_PG_PORT"));
     let mut after = Appliance::until("the gateway to serve again", || log_in(&appliance).ok());
     assert_eq!(roles(&appliance).len(), 1);
     // Admin alone: the session goes on, and its role with it.

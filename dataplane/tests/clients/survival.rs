@@ -1,9 +1,10 @@
 //! Processes killed under load: what goes on, what ends, and that nothing executed is missing from the record.
 
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use crate::appliance::{Appliance, PATIENCE, Who, scale, text};
-use crate::raw::{Raw, query};
+use crate::raw::{Raw, query, until_it_listens};
 
 /// pgbench inserting numbered rows on the scratch connection, each in one statement.
 fn load(appliance: &Appliance, seconds: u32) -> Child {
@@ -72,6 +73,31 @@ fn a_backend_that_is_terminated_ends_its_session_at_once_and_costs_nothing_after
     assert_eq!(raw.query("SELECT pg_sleep(2)").map(|rows| rows.len()), Ok(1));
     let spent = left(core) - before;
     assert!(spent < 100, "{spent} ticks of a core while nothing happened");
+}
+
+#[test]
+fn who_comes_before_the_first_state_is_told_to_come_again() {
+    let appliance = Appliance::start();
+    let former = appliance.process("weir-dataplane");
+    appliance.signal("weir-admin serve", "-STOP");
+    appliance.signal("weir-dataplane", "-KILL");
+    Appliance::until("the data plane to end", || {
+        (!Path::new(&format!("/proc/{former}")).exists()).then_some(())
+    });
+    let url = appliance.var("WEIR_HTTP_URL");
+    until_it_listens(appliance.var("WEIR_PG_PORT"));
+    until_it_listens(url.rsplit_once(':').unwrap().1);
+    let token = appliance.token(Who::Job);
+    let database = appliance.var("WEIR_PG_DATABASE");
+    let Err(said) = Raw::log_in(&appliance, database, "job", &token) else { panic!("served without state") };
+    said.assert_fatal("57P03", &["starting", "try again"]);
+    let mut curl = Command::new("curl");
+    curl.args(["-sS", "-w", "%{http_code}", "--cacert", appliance.var("WEIR_CA"), url]);
+    let output = curl.output().unwrap();
+    let said = text(&output.stdout);
+    assert!(said.contains("starting") && said.ends_with("503"), "{said}{}", text(&output.stderr));
+    appliance.signal("weir-admin serve", "-CONT");
+    Appliance::until("the gateway to serve", || Raw::log_in(&appliance, database, "job", &token).ok());
 }
 
 #[test]
