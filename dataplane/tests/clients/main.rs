@@ -17,6 +17,7 @@ mod budgets;
 mod bypasses;
 mod cancels;
 mod channel_binding;
+mod chaos;
 mod contents;
 mod drivers;
 mod evasions;
