@@ -30,6 +30,7 @@ mod large_objects;
 mod leaks;
 mod login_failures;
 mod operator_mistakes;
+mod originals;
 mod origins;
 mod outcomes;
 mod postgres;
