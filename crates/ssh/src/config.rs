@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::algorithms::{Algorithms, HostKeyAlgorithm};
 use crate::certificate::{Certificate, CertificateKind, Terms, certified_key};
+use crate::key_file;
 use crate::limits::{Limits, RekeyLimits};
 use crate::{Error, PublicKey, SigningKey};
 
@@ -46,8 +47,7 @@ impl HostKey {
 pub(crate) fn certificate_blob(key: &SigningKey, line: &str) -> Result<Vec<u8>, Error> {
     let unreadable =
         Error::KeyFile("not a certificate line: give the text of a -cert.pub file (ssh-keygen -s makes one)");
-    let certificate = ssh_key::Certificate::from_openssh(line.trim()).map_err(|_| unreadable.clone())?;
-    let blob = certificate.to_bytes().map_err(|_| unreadable)?;
+    let blob = key_file::blob_of_line(line).ok_or(unreadable)?;
     if certified_key(&blob)? == *key.public() {
         Ok(blob)
     } else {

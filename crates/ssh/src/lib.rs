@@ -16,7 +16,7 @@
 //! - `algorithms` is the one table of what is spoken and which library computes it; `limits` has every maximum.
 //! - `encoding`, `ident`, `packet` and `cipher`: RFC 4251's types, the first lines, and sealed packets.
 //! - `kexinit`, `agreement` and `transport/exchange`: what is agreed, the shared secret, and a key exchange as a whole.
-//! - `public_key`, `signing_key`, `certificate`: whose signatures count.
+//! - `key_file`, `public_key`, `signing_key`, `certificate`: whose signatures count.
 //! - [`auth`]: users, as server and as client. [`relay`]: channels.
 //!
 //! What a driver does: it hands [`Transport::next`] what it has read, gives messages to `auth` or `relay` by their number, sends what they
@@ -36,6 +36,7 @@ mod encoding;
 mod error;
 mod ident;
 mod kexinit;
+mod key_file;
 mod limits;
 pub mod message;
 mod packet;

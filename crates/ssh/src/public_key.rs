@@ -10,6 +10,7 @@ use ring::signature::{
 use crate::Error;
 use crate::algorithms::SignatureAlgorithm;
 use crate::encoding::Reader;
+use crate::key_file;
 
 /// Bytes of a key's blob: RSA with 8192 bits has about 1,060.
 const BLOB_BYTES: usize = 4096;
@@ -49,8 +50,7 @@ impl PublicKey {
     pub fn from_line(line: &str) -> Result<Self, Error> {
         let unreadable =
             Error::KeyFile("not a public key line: give the text of a .pub file (ssh-keygen makes one)");
-        let key = ssh_key::PublicKey::from_openssh(line.trim()).map_err(|_| unreadable.clone())?;
-        Self::from_blob(&key.to_bytes().map_err(|_| unreadable)?)
+        Self::from_blob(&key_file::blob_of_line(line).ok_or(unreadable)?)
     }
 
     #[must_use]
@@ -61,9 +61,7 @@ impl PublicKey {
     /// `SHA256:` and base64, as OpenSSH prints it.
     #[must_use]
     pub fn fingerprint(&self) -> String {
-        use ssh_key::HashAlg;
-        let key = ssh_key::PublicKey::from_bytes(&self.blob);
-        key.map_or_else(|_| String::new(), |key| key.fingerprint(HashAlg::Sha256).to_string())
+        key_file::fingerprint(&self.blob)
     }
 
     /// The algorithms that a key of this kind signs by, best first.

@@ -13,6 +13,7 @@ use rustls_pki_types::pem::PemObject;
 use crate::Error;
 use crate::algorithms::SignatureAlgorithm;
 use crate::encoding::{put_positive, put_string};
+use crate::key_file::{self, PrivateNumbers};
 use crate::public_key::{Key, PublicKey};
 
 pub struct SigningKey {
@@ -37,35 +38,24 @@ impl SigningKey {
     /// # Errors
     /// Anything else, with what to do.
     pub fn from_file_text(text: &str) -> Result<Self, Error> {
-        if !text.contains("BEGIN OPENSSH PRIVATE KEY") {
+        if !key_file::is_openssh(text) {
             return Self::from_der_text(text);
         }
-        let key = ssh_key::PrivateKey::from_openssh(text).map_err(|_| UNREADABLE)?;
-        if key.is_encrypted() {
-            return Err(Error::KeyFile(
-                "the private key is encrypted with a passphrase, which a machine cannot type: ssh-keygen -p -N '' -f FILE",
-            ));
+        match key_file::private(text, &UNREADABLE)? {
+            PrivateNumbers::Ed25519 { seed, public } => {
+                let pair = Ed25519KeyPair::from_seed_and_public_key(&*seed, &public);
+                Self::ed25519(pair.map_err(|_| UNREADABLE)?)
+            }
+            PrivateNumbers::P256 { scalar, public } => {
+                let pair = EcdsaKeyPair::from_private_key_and_public_key(
+                    &ECDSA_P256_SHA256_FIXED_SIGNING,
+                    &*scalar,
+                    &public,
+                    &SystemRandom::new(),
+                );
+                Self::p256(pair.map_err(|_| UNREADABLE)?)
+            }
         }
-        let data = key.key_data();
-        if let Some(pair) = data.ed25519() {
-            let private =
-                Ed25519KeyPair::from_seed_and_public_key(pair.private.as_ref(), pair.public.as_ref());
-            return Self::ed25519(private.map_err(|_| UNREADABLE)?);
-        }
-        if let Some(ssh_key::private::EcdsaKeypair::NistP256 { public, private }) = data.ecdsa() {
-            let pair = EcdsaKeyPair::from_private_key_and_public_key(
-                &ECDSA_P256_SHA256_FIXED_SIGNING,
-                private.as_slice(),
-                public.as_bytes(),
-                &SystemRandom::new(),
-            );
-            return Self::p256(pair.map_err(|_| UNREADABLE)?);
-        }
-        Err(if data.is_rsa() {
-            Error::KeyFile("RSA keys are read as PKCS#8: ssh-keygen -p -m PKCS8 -f FILE")
-        } else {
-            Error::KeyFile("a key of a kind that is not taken: make one by ssh-keygen -t ed25519")
-        })
     }
 
     fn from_der_text(text: &str) -> Result<Self, Error> {

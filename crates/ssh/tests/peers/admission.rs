@@ -183,12 +183,7 @@ fn a_denied_command_runs_nowhere_and_the_client_is_told_why() {
 
 #[test]
 fn a_held_command_waits_with_its_input_and_runs_once_when_it_is_released() {
-    let bench = deciding(|ask| match ask {
-        Ask::Exec { command } if command.starts_with(b"cat") => {
-            Verdict::Hold("held for approval\r\n".to_owned())
-        }
-        _ => Verdict::Allow,
-    });
+    let bench = deciding(b"cat", Verdict::Hold("held for approval\r\n".to_owned()));
     let data = crate::openssh::noise(1 << 20);
     // It is taken when something is held, however early it lies there.
     *bench.gateway.release.lock().unwrap() = Some(Verdict::Allow);
