@@ -29,6 +29,7 @@ mod holds;
 mod large_objects;
 mod leaks;
 mod login_failures;
+mod memory;
 mod operator_mistakes;
 mod originals;
 mod origins;
