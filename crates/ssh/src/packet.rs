@@ -175,3 +175,6 @@ impl Outbound {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod known_answers;

@@ -5,8 +5,9 @@ use super::channel::{Channel, ChannelKind, State};
 use super::ledger::Ledger;
 use super::requests::Listen;
 use super::{Ask, ChannelId, Dropped, Letters, Relay, Seen, Side, Step};
-use crate::Error;
 use crate::encoding::Reader;
+use crate::{Error, message};
+use bytes::BufMut;
 
 /// RFC 4254, 5.1.
 const PROHIBITED: u32 = 1;
@@ -133,21 +134,40 @@ impl Relay {
         channel.filter(asked).ok_or(Error::Protocol("an answer to an opening that was not made"))
     }
 
-    pub(super) fn opened<'a>(&mut self, from: Side, body: &[u8]) -> Result<Step<'a>, Error> {
+    pub(super) fn opened<'a>(
+        &mut self,
+        from: Side,
+        body: &[u8],
+        out: &mut Letters,
+    ) -> Result<Step<'a>, Error> {
         let mut reader = Reader::new("CHANNEL_OPEN_CONFIRMATION", body);
         let (theirs, number) = (reader.u32()?, reader.u32()?);
         let (window, most_packet) = (reader.u32()?, reader.u32()?);
         if self.numbers.get(from).contains_key(&number) {
             return Err(Error::Protocol("a channel number that is in use"));
         }
+        let ceiling = self.limits.window_bytes;
         let channel = self.answered(from, theirs)?;
         channel.state = State::Open;
         *channel.numbers.get_mut(from) = number;
         *channel.ledgers.get_mut(from.other()) = Ledger::new(window);
         *channel.most_packet.get_mut(from) = most_packet;
         let id = channel.id;
+        // A client that is held sends what its window allows, and all of it waits here.
+        let capped = from == Side::Upstream && window > ceiling;
+        if capped {
+            channel.ledgers.client = Ledger::capped(window, ceiling);
+            out.write(Side::Client, |out| {
+                out.put_u8(message::CHANNEL_OPEN_CONFIRMATION);
+                for word in [theirs, number, ceiling, most_packet] {
+                    out.put_u32(word);
+                }
+                out.put_slice(reader.rest());
+            });
+        }
         self.numbers.get_mut(from).insert(number, id);
-        Ok(Step::Forward(Seen::Opened { channel: id }))
+        let seen = Seen::Opened { channel: id };
+        Ok(if capped { Step::Sent(seen) } else { Step::Forward(seen) })
     }
 
     pub(super) fn not_opened<'a>(&mut self, from: Side, body: &[u8]) -> Result<Step<'a>, Error> {

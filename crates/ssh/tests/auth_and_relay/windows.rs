@@ -125,3 +125,24 @@ proptest! {
         prop_assert_eq!((books.source_may, books.receiver_free), (free, free));
     }
 }
+
+#[test]
+fn a_client_is_given_a_bounded_window_whatever_the_upstream_grants_and_all_of_it_in_the_end() {
+    let limits = Limits { window_bytes: 1000, ..Limits::default() };
+    let mut bench = Bench::with(limits, Permits::ALL);
+    assert!(bench.forwards(Side::Client, &open(10, 50)));
+    assert!(matches!(bench.step(Side::Upstream, &confirm(10, 20, 4500)), Step::Sent(_)));
+    assert_eq!(bench.letters(), [(Side::Client, confirm(10, 20, 1000))]);
+    let (mut may, mut sent) = (1000, 0);
+    while may > 0 {
+        let len = may.min(300);
+        assert!(matches!(bench.step(Side::Client, &data(20, &vec![0; len])), Step::Forward(_)));
+        (may, sent) = (may - len, sent + len);
+        for (to, letter) in bench.letters() {
+            assert_eq!((to, &letter[..5]), (Side::Client, &plain(93, 10)[..]));
+            may += u32::from_be_bytes(letter[5..9].try_into().unwrap()) as usize;
+        }
+        assert!(may <= 1000);
+    }
+    assert_eq!(sent, 4500);
+}

@@ -190,15 +190,15 @@ impl Session {
             };
             step = relay.decide(decision, payload, &mut self.letters)?;
         }
+        if let Step::Forward(Seen::Opened { channel }) | Step::Sent(Seen::Opened { channel }) = step
+            && self.settings.rewrite.is_some()
+        {
+            relay.rewrite(channel, Side::Upstream);
+        }
         let mut forward = false;
         match step {
             Step::Forward(seen) => {
                 forward = true;
-                if let Seen::Opened { channel } = seen
-                    && self.settings.rewrite.is_some()
-                {
-                    relay.rewrite(channel, Side::Upstream);
-                }
                 if !matches!(seen, Seen::Data { .. } | Seen::Upkeep) {
                     self.log.push(format!("{seen:?}"));
                 }
