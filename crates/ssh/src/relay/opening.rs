@@ -96,20 +96,26 @@ impl Relay {
         let forwarding = self.permits.port_forwarding;
         let most = self.limits.command_bytes;
         Ok(match (from, kind) {
-            (Side::Client, b"session") => (ChannelKind::Session, Fate::Pass),
+            (Side::Client, b"session") => {
+                rest.end()?;
+                (ChannelKind::Session, Fate::Pass)
+            }
             (Side::Client, b"direct-tcpip") => {
-                let (host, port) = (rest.text()?, rest.u32()?);
+                let (host, port) = target(&mut rest)?;
                 let ask = Ask::DirectTcp { host, port };
                 (ChannelKind::DirectTcp, permitted(forwarding && host.len() <= most, Fate::Ask(ask)))
             }
             (Side::Client, b"direct-streamlocal@openssh.com") => {
                 let path = rest.text()?;
+                rest.string()?;
+                rest.u32()?;
+                rest.end()?;
                 let ask = Ask::DirectStreamLocal { path };
                 (ChannelKind::DirectStreamLocal, permitted(forwarding && path.len() <= most, Fate::Ask(ask)))
             }
             // What the upstream opens must have been allowed before, by what it answers to.
             (Side::Upstream, b"forwarded-tcpip") => {
-                let (address, port) = (rest.text()?, rest.u32()?);
+                let (address, port) = target(&mut rest)?;
                 let known = self.listens.iter().any(|it| it.covers(address, port));
                 (ChannelKind::ForwardedTcp, permitted(known, Fate::Pass))
             }
@@ -143,6 +149,7 @@ impl Relay {
         let mut reader = Reader::new("CHANNEL_OPEN_CONFIRMATION", body);
         let (theirs, number) = (reader.u32()?, reader.u32()?);
         let (window, most_packet) = (reader.u32()?, reader.u32()?);
+        reader.end()?;
         if self.numbers.get(from).contains_key(&number) {
             return Err(Error::Protocol("a channel number that is in use"));
         }
@@ -162,7 +169,6 @@ impl Relay {
                 for word in [theirs, number, ceiling, most_packet] {
                     out.put_u32(word);
                 }
-                out.put_slice(reader.rest());
             });
         }
         self.numbers.get_mut(from).insert(number, id);
@@ -191,4 +197,13 @@ impl Relay {
         }
         self.forget_opening(id);
     }
+}
+
+/// Where to and, which nobody can check, where from.
+fn target<'a>(rest: &mut Reader<'a>) -> Result<(&'a str, u32), Error> {
+    let target = (rest.text()?, rest.u32()?);
+    rest.string()?;
+    rest.u32()?;
+    rest.end()?;
+    Ok(target)
 }

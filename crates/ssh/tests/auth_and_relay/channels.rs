@@ -94,8 +94,9 @@ fn a_session_from_its_opening_to_its_end_passes_as_it_came() {
 
 #[test]
 fn kinds_of_channels_and_requests_that_are_not_known_or_come_from_the_wrong_side_are_refused() {
-    let opening =
-        |kind: &str, number: u32| text(90).string(kind).word(number).word(9).word(9).string("h").word(1).0;
+    let opening = |kind: &str, number: u32| {
+        text(90).string(kind).word(number).word(9).word(9).string("h").word(1).string("o").word(2).0
+    };
     for (from, kind, reason) in [
         (Side::Client, "tun@openssh.com", 3),
         (Side::Client, "x11", 3),
@@ -183,8 +184,11 @@ fn listening_is_asked_about_and_only_what_was_allowed_may_connect() {
 fn a_denied_program_ends_its_channel_with_words_and_a_status_in_its_turn() {
     let mut bench = Bench::open(1000);
     // A terminal was asked for before; its answer comes first.
-    let pty =
-        [request(20, "pty-req", true), text(0).string("vt220").word(80).word(24).0[1..].to_vec()].concat();
+    let pty = [
+        request(20, "pty-req", true),
+        text(0).string("vt220").word(80).word(24).word(0).word(0).string("").0[1..].to_vec(),
+    ]
+    .concat();
     assert!(bench.forwards(Side::Client, &pty));
     assert_eq!(bench.decide(&exec(20, "rm"), Decision::Deny("rule 1")), Step::Drop(Dropped::Denied));
     assert_eq!(bench.letters(), [(Side::Client, text(95).word(10).word(1).string("rule 1").0)]);
@@ -234,6 +238,8 @@ fn what_breaks_the_protocol_ends_both_legs() {
         (Side::Upstream, text(93).word(10).word(u32::MAX).0),
         (Side::Client, text(94).word(20).0),
         (Side::Client, text(98).word(20).string("exec").0),
+        (Side::Client, [exec(20, "id"), vec![0]].concat()),
+        (Side::Client, [request(20, "shell", true), text(0).string("exec").0].concat()),
         (Side::Client, [plain(96, 20), vec![0]].concat()),
     ] {
         assert!(Bench::open(1000).fails(from, &message), "{from:?} {message:?}");

@@ -22,7 +22,11 @@ fn held() -> Bench {
 #[test]
 fn a_held_channel_parks_what_is_in_order_and_lets_credit_pass() {
     let mut bench = held();
-    for message in [data(20, b"one"), request(20, "signal", false), plain(96, 20)] {
+    for message in [
+        data(20, b"one"),
+        [request(20, "signal", false), text(0).string("INT").0[1..].to_vec()].concat(),
+        plain(96, 20),
+    ] {
         parked(&mut bench, &message);
     }
     assert!(matches!(bench.step(Side::Client, &adjust(20, 7)), Step::Sent(Seen::Upkeep)));
