@@ -192,6 +192,8 @@ fn a_denied_program_ends_its_channel_with_words_and_a_status_in_its_turn() {
     assert!(bench.forwards(Side::Client, &pty));
     assert_eq!(bench.decide(&exec(20, "rm"), Decision::Deny("rule 1")), Step::Drop(Dropped::Denied));
     assert_eq!(bench.letters(), [(Side::Client, text(95).word(10).word(1).string("rule 1").0)]);
+    // Behind it nothing is answered any more.
+    assert_eq!(bench.step(Side::Client, &request(20, "unknown", true)), Step::Drop(Dropped::Unknown));
     bench.step(Side::Upstream, &plain(99, 10));
     let status = [request(10, "exit-status", false), 126u32.to_be_bytes().to_vec()].concat();
     let expected = [

@@ -142,3 +142,14 @@ fn an_opening_may_be_held_and_an_unknown_channel_is_released_as_nothing() {
     assert_eq!(bench.letters(), [(Side::Upstream, direct)]);
     assert!(!bench.relay.release(ChannelId(77), Decision::Allow, &mut bench.letters).unwrap());
 }
+
+#[test]
+fn what_is_held_on_a_channel_that_the_upstream_closes_is_over() {
+    let mut bench = held();
+    parked(&mut bench, &data(20, b"one"));
+    assert!(bench.forwards(Side::Upstream, &plain(97, 10)));
+    assert!(!bench.relay.release(ID, Decision::Allow, &mut bench.letters).unwrap());
+    assert_eq!((bench.relay.unpark(ID), bench.letters.is_empty()), (None, true));
+    assert!(bench.forwards(Side::Client, &plain(97, 20)));
+    assert_eq!(bench.relay.channels(), 0);
+}

@@ -99,3 +99,31 @@ fn dropbears_client_works_by_token() {
         bench.gateway.log
     );
 }
+
+#[test]
+fn plink_works_by_token_with_its_own_requests_refused_in_their_turn() {
+    let bench = Bench::new();
+    let fingerprint = bench.keys.public("gateway").fingerprint();
+    let mut plink = Command::new("timeout");
+    plink.args([
+        "120",
+        "plink",
+        "-ssh",
+        "-batch",
+        "-noagent",
+        "-P",
+        &bench.gateway.port.to_string(),
+        "-l",
+        "job+web",
+    ]);
+    plink.args(["-pw", crate::bench::TOKEN, "-hostkey", &fingerprint, "127.0.0.1", "cat; exit 6"]);
+    plink.env("HOME", bench.keys.folder());
+    let data = noise(2 << 20);
+    let output = crate::openssh::fed(plink, &data);
+    let log = bench.gateway.log.lock().unwrap().join("\n");
+    let words = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(6), "{words}\n{log}");
+    assert!(output.stdout == data);
+    // It measures windows by requests that nobody knows (winadj).
+    assert!(log.contains("Unknown"), "{log}");
+}
