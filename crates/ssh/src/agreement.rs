@@ -226,4 +226,42 @@ mod tests {
             assert!(Ephemeral::new(kex).unwrap().finish(&[7; 97]).is_err());
         }
     }
+
+    /// Computed by Python's `hashlib` from RFC 4253, section 7.2, and RFC 5656, section 4.
+    #[test]
+    fn keys_and_the_exchange_hash_are_as_others_compute_them() {
+        let mut secret = vec![0, 0, 0, 0x21, 0, 0x80];
+        secret.extend(0..31);
+        let of = |text: &[u8]| digest::digest(&digest::SHA256, text);
+        let (hash, session) = (of(b"exchange"), of(b"session"));
+        for (kex, expected) in [
+            (
+                Kex::Curve25519,
+                "37c83dc46be72bbd800a171609b90b8567dbc756c213548bea87288533f7b73a5447cad5406996c0054d5f05\
+                 7e5c7dda879ba95a739420746bb94b4018be109babcf4396af57735985f2daffd99458fe8d51206ab6bbb6c8\
+                 4cabbf64fe488e6579b54f95",
+            ),
+            (
+                Kex::NistP384,
+                "dd0502a86475d06e4ec48120440647a8726a3fd169ff7032dce22a5e8d807919ad04609ef6e724c97eb6e462\
+                 8281cc6dbc1a8959cb7cd6de187339b4cfdd60aee75eb6a034a8427470b5678534d8e230761266f62b9768f5\
+                 2e766de802273309ce8359a3",
+            ),
+        ] {
+            let key = derive(kex, &secret, hash.as_ref(), session.as_ref(), b'C', 100);
+            assert_eq!(hex::encode(&*key), expected);
+        }
+        let transcript = Transcript {
+            client_ident: b"SSH-2.0-c",
+            server_ident: b"SSH-2.0-s",
+            client_offer: b"\x14client",
+            server_offer: b"\x14server",
+            host_key: b"host key",
+            client_share: b"client share",
+            server_share: b"server share",
+            secret: &secret,
+        };
+        let expected = "46bcaf709937f166e15cc65f6ee67ddf964c1d8fe8a9ec95bddf4927f5beb405";
+        assert_eq!(hex::encode(transcript.hash(Kex::Curve25519)), expected);
+    }
 }

@@ -20,7 +20,9 @@
 //! - [`auth`]: users, as server and as client. [`relay`]: channels.
 //!
 //! What a driver does: it hands [`Transport::next`] what it has read, gives messages to `auth` or `relay` by their number, sends what they
-//! leave, and keeps time (`deadline_ms`, `tick`). On an error it lets [`Transport::farewell`] have the last word and closes both legs.
+//! leave, and keeps time (`deadline_ms`, `tick`). It reads a leg no further while the other's queue is over its bound or
+//! [`Transport::wants_pause`], nor while the leg's own queue is: a peer can make the gateway answer, and need not read. On an error it lets
+//! [`Transport::farewell`] have the last word and closes both legs.
 //!
 //! Deliberately not here: SSH 1, CBC, SHA-1, DSA, compression, keys on security devices, trust on first use, and an SFTP parser.
 #![forbid(unsafe_code)]

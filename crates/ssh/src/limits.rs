@@ -19,6 +19,8 @@ pub struct Limits {
     pub channels: usize,
     /// Unanswered requests of a channel, or global ones, in one direction.
     pub outstanding_requests: usize,
+    /// Bytes of window that a client is given at once, whatever the upstream grants: what a held channel may have to park. OpenSSH's own.
+    pub window_bytes: u32,
     /// Bytes that a held channel parks.
     pub held_bytes: usize,
     /// Bytes that wait for a receiver's window after a rewriting that made data longer.
@@ -38,6 +40,7 @@ impl Default for Limits {
             failure_delay_ms: 1_000,
             channels: 256,
             outstanding_requests: 128,
+            window_bytes: 2 << 20,
             held_bytes: 4 << 20,
             backlog_bytes: 1 << 20,
             command_bytes: 128 << 10,

@@ -175,3 +175,36 @@ impl Outbound {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod known_answers;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sequence_numbers_do_not_come_round_under_one_key() {
+        let mut outbound = Outbound::clear();
+        outbound.sequence = u32::MAX;
+        let mut out = BytesMut::new();
+        outbound.seal(&[2], &[], 35_000, &mut out).unwrap();
+        assert_eq!(outbound.sequence, 0);
+        outbound.passed.packets = MOST_PACKETS;
+        assert_eq!(outbound.seal(&[2], &[], 35_000, &mut out), Err(Error::Limit("packets under one key")));
+        let mut inbound = Inbound::clear();
+        inbound.passed.packets = MOST_PACKETS;
+        assert!(inbound.open(&mut out, 35_000).is_err());
+        // New keys count anew; without strict counting the numbers run on.
+        outbound.rekey(Sealer::clear(), false);
+        outbound.seal(&[2], &[], 35_000, &mut out).unwrap();
+        assert_eq!((outbound.sequence, outbound.passed.packets), (1, 1));
+    }
+
+    #[test]
+    fn a_message_that_no_packet_holds_is_not_sealed() {
+        let mut out = BytesMut::new();
+        assert!(Outbound::clear().seal(&[94], &[0; 35_000], 35_000, &mut out).is_err());
+        assert!(out.is_empty());
+    }
+}

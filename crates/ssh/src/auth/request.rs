@@ -40,12 +40,17 @@ impl<'a> Request<'a> {
             b"none" => Method::None,
             b"password" => {
                 let (change, password) = (reader.bool()?, reader.string()?);
-                if change { Method::Other } else { Method::Password(password) }
+                if change {
+                    return Ok(Self { user, method: Method::Other });
+                }
+                reader.end()?;
+                Method::Password(password)
             }
             b"keyboard-interactive" => {
                 // Language and submethods: hints that nobody needs.
                 reader.string()?;
                 reader.string()?;
+                reader.end()?;
                 Method::KeyboardInteractive
             }
             b"publickey" => {

@@ -2,7 +2,7 @@
 
 use bytes::BufMut;
 
-use super::channel::State;
+use super::channel::{Parked, State};
 use super::replies::Own;
 use super::requests::Listen;
 use super::{Ask, ChannelId, Decision, Dropped, Letters, Relay, Seen, Side, Step};
@@ -89,7 +89,7 @@ impl Relay {
         }
     }
 
-    /// The later decision on a held channel. False: it is not held any more, the client gave it up. Otherwise
+    /// The later decision on a held channel. False: it is not held any more, a peer gave it up. Otherwise
     /// [`Relay::unpark`] is to be called until it is empty, and each message stepped, before the client's next.
     ///
     /// # Errors
@@ -135,6 +135,11 @@ impl Relay {
 
     fn take_held(&mut self, channel: ChannelId) -> Option<(Pending, Vec<u8>)> {
         let channel = self.channels.get_mut(&channel)?;
+        // An upstream that has closed the channel meanwhile runs nothing on it.
+        if channel.closing.upstream {
+            channel.held = None;
+            channel.parked = Parked::default();
+        }
         let pending = channel.held.take()?;
         let message = channel.parked.messages.pop_front()?;
         Some((pending, message))

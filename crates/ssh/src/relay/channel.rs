@@ -223,7 +223,9 @@ impl Channel {
             }
             out.plain(asker, message::CHANNEL_SUCCESS, number);
             if own == Own::Ended {
+                // Nothing comes behind a CLOSE, answers neither.
                 self.end(out);
+                return;
             }
         }
     }
@@ -244,6 +246,7 @@ impl Channel {
         out.plain(Side::Upstream, message::CHANNEL_CLOSE, self.numbers.upstream);
         self.closed = Both { client: true, upstream: true };
         self.parked = Parked::default();
+        self.replies = Both::default();
     }
 }
 

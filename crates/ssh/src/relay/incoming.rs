@@ -20,7 +20,7 @@ impl Relay {
                 self.global_answer(from, *number == message::REQUEST_SUCCESS, body, out)
             }
             message::CHANNEL_OPEN => self.open(from, body, out),
-            message::CHANNEL_OPEN_CONFIRMATION => self.opened(from, body),
+            message::CHANNEL_OPEN_CONFIRMATION => self.opened(from, body, out),
             message::CHANNEL_OPEN_FAILURE => self.not_opened(from, body),
             message::CHANNEL_WINDOW_ADJUST..=message::CHANNEL_FAILURE => {
                 self.on_channel(from, *number, body, payload, out)

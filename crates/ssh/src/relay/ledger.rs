@@ -11,12 +11,19 @@ pub(super) struct Ledger {
     source: u32,
     receiver: u32,
     waiting: u64,
+    /// The source is never given more than this, so that what it may send while nothing passes has a bound.
+    ceiling: Option<u32>,
 }
 
 impl Ledger {
     /// With the receiver's first window, which the source was told.
     pub(super) const fn new(window: u32) -> Self {
-        Self { source: window, receiver: window, waiting: 0 }
+        Self { source: window, receiver: window, waiting: 0, ceiling: None }
+    }
+
+    /// The source was told only `ceiling`, less than the receiver's window; the rest is given as data passes.
+    pub(super) const fn capped(window: u32, ceiling: u32) -> Self {
+        Self { source: ceiling, receiver: window, waiting: 0, ceiling: Some(ceiling) }
     }
 
     pub(super) const fn receiver(&self) -> u32 {
@@ -73,7 +80,13 @@ impl Ledger {
     /// What the source is to be given now.
     pub(super) fn owed(&mut self) -> u32 {
         let fair = u64::from(self.receiver).saturating_sub(self.waiting);
-        let owed = u32::try_from(fair).unwrap_or(u32::MAX).saturating_sub(self.source);
+        let fair = u32::try_from(fair).unwrap_or(u32::MAX);
+        let capped = self.ceiling.filter(|ceiling| *ceiling < fair);
+        let owed = capped.unwrap_or(fair).saturating_sub(self.source);
+        // Of a window that does not run short, half at once: not a message of credit for each of data.
+        if capped.is_some_and(|ceiling| owed < ceiling / 2) {
+            return 0;
+        }
         self.source += owed;
         owed
     }
@@ -159,6 +172,24 @@ mod tests {
         assert_eq!((ledger.owed(), ledger.source, ledger.receiver()), (60, 100, 100));
         assert!(ledger.grant(u32::MAX - 99).is_err());
         assert!(ledger.spend(101).is_err());
+    }
+
+    #[test]
+    fn under_a_ceiling_credit_is_given_as_data_passes_and_all_of_it_in_the_end() {
+        let mut ledger = Ledger::capped(1000, 100);
+        assert_eq!((ledger.owed(), ledger.source), (0, 100));
+        let mut sent = 0;
+        while ledger.source > 0 {
+            let len = ledger.source.min(30);
+            ledger.spend(len).unwrap();
+            ledger.pass(len).unwrap();
+            sent += len;
+            ledger.owed();
+            assert!(ledger.source <= 100);
+        }
+        assert_eq!((sent, ledger.receiver), (1000, 0));
+        ledger.grant(5000).unwrap();
+        assert_eq!((ledger.owed(), ledger.source), (100, 100));
     }
 
     #[test]

@@ -5,8 +5,9 @@ use super::channel::{Channel, ChannelKind, State};
 use super::ledger::Ledger;
 use super::requests::Listen;
 use super::{Ask, ChannelId, Dropped, Letters, Relay, Seen, Side, Step};
-use crate::Error;
 use crate::encoding::Reader;
+use crate::{Error, message};
+use bytes::BufMut;
 
 /// RFC 4254, 5.1.
 const PROHIBITED: u32 = 1;
@@ -95,20 +96,26 @@ impl Relay {
         let forwarding = self.permits.port_forwarding;
         let most = self.limits.command_bytes;
         Ok(match (from, kind) {
-            (Side::Client, b"session") => (ChannelKind::Session, Fate::Pass),
+            (Side::Client, b"session") => {
+                rest.end()?;
+                (ChannelKind::Session, Fate::Pass)
+            }
             (Side::Client, b"direct-tcpip") => {
-                let (host, port) = (rest.text()?, rest.u32()?);
+                let (host, port) = target(&mut rest)?;
                 let ask = Ask::DirectTcp { host, port };
                 (ChannelKind::DirectTcp, permitted(forwarding && host.len() <= most, Fate::Ask(ask)))
             }
             (Side::Client, b"direct-streamlocal@openssh.com") => {
                 let path = rest.text()?;
+                rest.string()?;
+                rest.u32()?;
+                rest.end()?;
                 let ask = Ask::DirectStreamLocal { path };
                 (ChannelKind::DirectStreamLocal, permitted(forwarding && path.len() <= most, Fate::Ask(ask)))
             }
             // What the upstream opens must have been allowed before, by what it answers to.
             (Side::Upstream, b"forwarded-tcpip") => {
-                let (address, port) = (rest.text()?, rest.u32()?);
+                let (address, port) = target(&mut rest)?;
                 let known = self.listens.iter().any(|it| it.covers(address, port));
                 (ChannelKind::ForwardedTcp, permitted(known, Fate::Pass))
             }
@@ -133,21 +140,40 @@ impl Relay {
         channel.filter(asked).ok_or(Error::Protocol("an answer to an opening that was not made"))
     }
 
-    pub(super) fn opened<'a>(&mut self, from: Side, body: &[u8]) -> Result<Step<'a>, Error> {
+    pub(super) fn opened<'a>(
+        &mut self,
+        from: Side,
+        body: &[u8],
+        out: &mut Letters,
+    ) -> Result<Step<'a>, Error> {
         let mut reader = Reader::new("CHANNEL_OPEN_CONFIRMATION", body);
         let (theirs, number) = (reader.u32()?, reader.u32()?);
         let (window, most_packet) = (reader.u32()?, reader.u32()?);
+        reader.end()?;
         if self.numbers.get(from).contains_key(&number) {
             return Err(Error::Protocol("a channel number that is in use"));
         }
+        let ceiling = self.limits.window_bytes;
         let channel = self.answered(from, theirs)?;
         channel.state = State::Open;
         *channel.numbers.get_mut(from) = number;
         *channel.ledgers.get_mut(from.other()) = Ledger::new(window);
         *channel.most_packet.get_mut(from) = most_packet;
         let id = channel.id;
+        // A client that is held sends what its window allows, and all of it waits here.
+        let capped = from == Side::Upstream && window > ceiling;
+        if capped {
+            channel.ledgers.client = Ledger::capped(window, ceiling);
+            out.write(Side::Client, |out| {
+                out.put_u8(message::CHANNEL_OPEN_CONFIRMATION);
+                for word in [theirs, number, ceiling, most_packet] {
+                    out.put_u32(word);
+                }
+            });
+        }
         self.numbers.get_mut(from).insert(number, id);
-        Ok(Step::Forward(Seen::Opened { channel: id }))
+        let seen = Seen::Opened { channel: id };
+        Ok(if capped { Step::Sent(seen) } else { Step::Forward(seen) })
     }
 
     pub(super) fn not_opened<'a>(&mut self, from: Side, body: &[u8]) -> Result<Step<'a>, Error> {
@@ -171,4 +197,13 @@ impl Relay {
         }
         self.forget_opening(id);
     }
+}
+
+/// Where to and, which nobody can check, where from.
+fn target<'a>(rest: &mut Reader<'a>) -> Result<(&'a str, u32), Error> {
+    let target = (rest.text()?, rest.u32()?);
+    rest.string()?;
+    rest.u32()?;
+    rest.end()?;
+    Ok(target)
 }

@@ -46,6 +46,7 @@ impl Relay {
         let seen = Seen::Data { channel: id, stream, data };
         if ledger.waiting() == 0 && ledger.receiver() >= len {
             ledger.pass(len)?;
+            channel.settle(from, out);
             return Ok(Step::Forward(seen));
         }
         // Words of ours took credit that the source believes to have.

@@ -91,23 +91,18 @@ impl Relay {
             b"subsystem" => Ask::Subsystem { name: reader.text()? },
             b"env" => Ask::Env { name: reader.text()?, value: reader.string()? },
             b"auth-agent-req@openssh.com" if permits.agent_forwarding => Ask::AgentForwarding,
-            b"x11-req" if permits.x11_forwarding => Ask::X11Forwarding,
-            b"pty-req" if permits.pty => {
-                let term = reader.text()?;
-                let (columns, rows) = (reader.u32()?, reader.u32()?);
-                return Ok(Fate::Pass(Seen::Pty { channel: id, term, columns, rows }));
+            b"x11-req" if permits.x11_forwarding => {
+                reader.bool()?;
+                reader.string()?;
+                reader.string()?;
+                reader.u32()?;
+                Ask::X11Forwarding
             }
-            b"window-change" => {
-                let (columns, rows) = (reader.u32()?, reader.u32()?);
-                return Ok(Fate::Pass(Seen::WindowChange { channel: id, columns, rows }));
-            }
-            b"signal" => return Ok(Fate::Pass(Seen::Signal { channel: id, name: reader.text()? })),
-            b"break" | b"eow@openssh.com" | b"keepalive@openssh.com" => return Ok(Fate::Pass(Seen::Upkeep)),
-            b"auth-agent-req@openssh.com" | b"x11-req" | b"pty-req" => {
-                return Ok(Fate::Refuse(Dropped::NotPermitted));
-            }
-            _ => return Ok(Fate::Refuse(Dropped::Unknown)),
+            b"auth-agent-req@openssh.com" | b"x11-req" => return Ok(Fate::Refuse(Dropped::NotPermitted)),
+            _ => return self.fate_of_upkeep(id, name, reader),
         };
+        // Nothing behind what was read: another reader might take it for something.
+        reader.end()?;
         let starts = matches!(ask, Ask::Exec { .. } | Ask::Shell | Ask::Subsystem { .. });
         let forced = self.force_command.as_deref().is_some_and(|forced| {
             starts && !matches!(ask, Ask::Exec { command } if command == forced.as_bytes())
@@ -133,6 +128,40 @@ impl Relay {
         } else {
             Fate::Ask(ask)
         })
+    }
+
+    /// What a client asks of a program's terminal and signals.
+    fn fate_of_upkeep<'a>(
+        &self,
+        id: ChannelId,
+        name: &[u8],
+        mut reader: Reader<'a>,
+    ) -> Result<Fate<'a>, Error> {
+        let seen = match name {
+            b"pty-req" if !self.permits.pty => return Ok(Fate::Refuse(Dropped::NotPermitted)),
+            b"pty-req" => {
+                let term = reader.text()?;
+                let (columns, rows) = (reader.u32()?, reader.u32()?);
+                // Pixels, and modes.
+                reader.u64()?;
+                reader.string()?;
+                Seen::Pty { channel: id, term, columns, rows }
+            }
+            b"window-change" => {
+                let (columns, rows) = (reader.u32()?, reader.u32()?);
+                reader.u64()?;
+                Seen::WindowChange { channel: id, columns, rows }
+            }
+            b"signal" => Seen::Signal { channel: id, name: reader.text()? },
+            b"break" => {
+                reader.u32()?;
+                Seen::Upkeep
+            }
+            b"eow@openssh.com" | b"keepalive@openssh.com" => Seen::Upkeep,
+            _ => return Ok(Fate::Refuse(Dropped::Unknown)),
+        };
+        reader.end()?;
+        Ok(Fate::Pass(seen))
     }
 
     pub(super) fn channel_answer<'a>(
@@ -206,6 +235,7 @@ impl Relay {
             ) => Ask::ListenStreamLocal { path: reader.text()? },
             _ => return Ok(Fate::Refuse(Dropped::Unknown)),
         };
+        reader.end()?;
         if name.starts_with(b"cancel-") {
             let cancelled = listen(&ask);
             let at = self.listens.iter().position(|it| cancels(it, cancelled.as_ref()));
@@ -263,12 +293,25 @@ impl Relay {
 }
 
 fn fate_at_upstream<'a>(id: ChannelId, name: &[u8], mut reader: Reader<'a>) -> Result<Fate<'a>, Error> {
-    Ok(match name {
-        b"exit-status" => Fate::Pass(Seen::ExitStatus { channel: id, status: reader.u32()? }),
-        b"exit-signal" => Fate::Pass(Seen::ExitSignal { channel: id, name: reader.text()? }),
-        b"xon-xoff" | b"eow@openssh.com" | b"keepalive@openssh.com" => Fate::Pass(Seen::Upkeep),
-        _ => Fate::Refuse(Dropped::Unknown),
-    })
+    let seen = match name {
+        b"exit-status" => Seen::ExitStatus { channel: id, status: reader.u32()? },
+        b"exit-signal" => {
+            let name = reader.text()?;
+            // Whether there is a core, and words.
+            reader.bool()?;
+            reader.string()?;
+            reader.string()?;
+            Seen::ExitSignal { channel: id, name }
+        }
+        b"xon-xoff" => {
+            reader.bool()?;
+            Seen::Upkeep
+        }
+        b"eow@openssh.com" | b"keepalive@openssh.com" => Seen::Upkeep,
+        _ => return Ok(Fate::Refuse(Dropped::Unknown)),
+    };
+    reader.end()?;
+    Ok(Fate::Pass(seen))
 }
 
 fn listen(ask: &Ask<'_>) -> Option<Listen> {

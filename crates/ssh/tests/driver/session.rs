@@ -89,10 +89,14 @@ impl Session {
 
     /// May more be read from the side?
     pub(crate) fn reads(&self, side: Side) -> bool {
-        let other = match side {
-            Side::Client => self.upstream.as_ref(),
-            Side::Upstream => Some(&self.client),
+        let (own, other) = match side {
+            Side::Client => (Some(&self.client), self.upstream.as_ref()),
+            Side::Upstream => (self.upstream.as_ref(), Some(&self.client)),
         };
+        // Whoever makes the gateway answer must read the answers.
+        if own.is_some_and(|leg| leg.out.len() > 2 * QUEUE_BYTES) {
+            return false;
+        }
         other.is_none_or(|leg| leg.out.len() < QUEUE_BYTES && !leg.transport.wants_pause())
     }
 
@@ -190,15 +194,15 @@ impl Session {
             };
             step = relay.decide(decision, payload, &mut self.letters)?;
         }
+        if let Step::Forward(Seen::Opened { channel }) | Step::Sent(Seen::Opened { channel }) = step
+            && self.settings.rewrite.is_some()
+        {
+            relay.rewrite(channel, Side::Upstream);
+        }
         let mut forward = false;
         match step {
             Step::Forward(seen) => {
                 forward = true;
-                if let Seen::Opened { channel } = seen
-                    && self.settings.rewrite.is_some()
-                {
-                    relay.rewrite(channel, Side::Upstream);
-                }
                 if !matches!(seen, Seen::Data { .. } | Seen::Upkeep) {
                     self.log.push(format!("{seen:?}"));
                 }

@@ -98,6 +98,9 @@ impl Bench {
             "-oStrictHostKeyChecking=yes".to_owned(),
             "-oHostKeyAlias=gateway".to_owned(),
             "-oIdentitiesOnly=yes".to_owned(),
+            // Nothing that is stuck keeps a test for ever.
+            "-oConnectTimeout=120".to_owned(),
+            "-oServerAliveInterval=30".to_owned(),
             "-oUser=job+web".to_owned(),
             format!("-oPort={}", self.gateway.port),
         ]

@@ -11,4 +11,6 @@ mod admission;
 mod bench;
 #[path = "../driver/mod.rs"]
 mod driver;
+mod matrix;
 mod openssh;
+mod others;
