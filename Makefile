@@ -16,7 +16,7 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 BUILD_PACKAGES := build-essential clang libclang-dev libhyperscan-dev pkg-config
 RUN_PACKAGES := curl openssl postgresql-15 postgresql-client-15
 TEST_PACKAGES := default-jdk-headless dropbear-bin libpostgresql-jdbc-java nodejs openssh-client openssh-server \
-	openssh-sftp-server postgresql-15-pgaudit putty-tools python3-venv strace systemd
+	openssh-sftp-server postgresql-15-pgaudit putty-tools python3-venv strace systemd valgrind
 
 .PHONY: help build demo test bench torture fuzz check conformance package clean system-packages test-packages load-packages drivers
 
