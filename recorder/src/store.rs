@@ -11,10 +11,11 @@ use ring::rand::SystemRandom;
 use weir_ring::Pressure;
 use weir_segment::{
     Batch, Body, Builder, Carry, Compression, Direction, Event, Header, Recipients, RingId, Sequence,
-    SessionId, SigningKey, recorder_event,
+    SessionId, SigningKey, TOMBSTONE_LEN, Tombstone, recorder_event,
 };
 
 use crate::disk::{BLOCK, Disk, SegmentFile};
+use crate::retention::Due;
 use crate::{Error, clock, keys};
 
 /// Room kept in the batch, so that ordinary events never make it grow.
@@ -170,6 +171,23 @@ impl Store {
         tracing::warn!(by_us, "the wall clock: {what}");
         let json = format!("{{\"action\":\"clock\",\"what\":\"{what}\",\"by_us\":{by_us}}}");
         self.note(Body::Admin(weir_segment::Admin { json: json.as_bytes().into() }))
+    }
+
+    /// Makes durable in the record that segments are about to be removed, then signs their tombstone.
+    ///
+    /// # Errors
+    /// As `sync`.
+    pub fn sign_removal(&mut self, due: &Due) -> Result<[u8; TOMBSTONE_LEN], Error> {
+        let Tombstone { number, root, reason, .. } = &due.tombstone;
+        let Tombstone { events, bytes, latest_unix_us, .. } = &due.tombstone;
+        let json = format!(
+            "{{\"action\":\"retention\",\"first\":{},\"last\":{number},\"root\":\"{root}\",\"reason\":\"{reason}\",\
+             \"events_ever\":{events},\"bytes_ever\":{bytes},\"latest_unix_us\":{latest_unix_us}}}",
+            due.first
+        );
+        self.note(Body::Admin(weir_segment::Admin { json: json.as_bytes().into() }))?;
+        self.sync()?;
+        Ok(due.tombstone.sign(&self.key))
     }
 
     /// Closes every open session of a ring whose producer is gone: intents without outcome, then the session.
@@ -364,6 +382,12 @@ fn gone() -> Error {
 #[must_use]
 pub fn file_name(number: u64) -> String {
     format!("{number:012}.seg")
+}
+
+/// Name of the file that tells of all segments up to this one that they were removed.
+#[must_use]
+pub fn tombstone_name(number: u64) -> String {
+    format!("{number:012}.tomb")
 }
 
 fn begin(

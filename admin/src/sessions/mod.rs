@@ -13,6 +13,7 @@ mod page;
 mod postgres;
 mod prove;
 mod reconcile;
+mod removed;
 mod replay;
 mod search;
 mod transcript;

@@ -5,7 +5,7 @@
 //!
 //! A segment is a header (`header.rs`), frames (`frame.rs`) of events (`event.rs`, `body.rs`) and padding, index frames
 //! (`index.rs`) and the seal (`seal.rs`). Hashes are in `hash.rs`, the tree in `merkle.rs`. Encryption is in `envelope.rs`
-//! (to whom) and `payload.rs` (of what).
+//! (to whom) and `payload.rs` (of what). What retention leaves of a segment is in `tombstone.rs`.
 #![forbid(unsafe_code)]
 
 mod auditor;
@@ -32,6 +32,7 @@ mod proof_file;
 mod reader;
 mod recover;
 mod seal;
+mod tombstone;
 mod verify;
 mod view;
 mod words;
@@ -59,6 +60,7 @@ pub use proof_file::MAX_PROOF_FILE_LEN;
 pub use reader::{Frame, Reader};
 pub use recover::{Recovered, recover};
 pub use seal::{Seal, SigningKey, Statement, parse_public_key, public_key_text};
+pub use tombstone::{Removed, TOMBSTONE_LEN, Tombstone};
 pub use verify::Verifier;
 pub use view::decode;
 pub use words::{Field, verdict_word, words};
