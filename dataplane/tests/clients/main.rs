@@ -46,4 +46,6 @@ mod spiffe;
 mod stalling;
 mod survival;
 mod upstream_logins;
+mod web;
+mod web_bodies;
 mod what_if;
