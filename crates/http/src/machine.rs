@@ -167,7 +167,9 @@ impl HttpMachine {
         let status = match self.gathered {
             Gathered::TooLong if unseen => 413,
             Gathered::Encoded if unseen => 415,
-            _ => denial_status(denial.reason),
+            Gathered::All | Gathered::Nothing | Gathered::TooLong | Gathered::Encoded => {
+                denial_status(denial.reason)
+            }
         };
         let rest = self.unread.take();
         let skips = self.gathered == Gathered::Nothing && !self.request.expects_continue;

@@ -52,7 +52,7 @@ fn seeds() -> Vec<(&'static str, Vec<u8>)> {
         ),
         (
             "chunks",
-            target::STREAM,
+            0,
             vec![
                 (Client, "PUT / HTTP/1.1\r\n{H}Transfer-Encoding: chunked\r\n\r\n4;x=y\r\nWiki\r\n"),
                 (Client, "0\r\nA: b\r\n\r\n"),
@@ -61,7 +61,7 @@ fn seeds() -> Vec<(&'static str, Vec<u8>)> {
         ),
         (
             "continue",
-            target::STREAM,
+            0,
             vec![
                 (Client, "POST / HTTP/1.1\r\n{H}Expect: 100-continue\r\nContent-Length: 2\r\n\r\n"),
                 (Upstream, "HTTP/1.1 100 Continue\r\n\r\n"),

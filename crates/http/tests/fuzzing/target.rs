@@ -5,7 +5,7 @@
 
 #![allow(unreachable_pub, reason = "the fuzz target of another crate calls it")]
 
-use weir_http::{RequestBodies, Settings};
+use weir_http::Settings;
 use weir_wire::Side;
 
 use crate::driver::{Driver, Seen};
@@ -15,7 +15,6 @@ const UPSTREAM: u8 = 0x80;
 /// Options of an input.
 pub const APPROVES: u8 = 1;
 pub const CERTIFIED: u8 = 2;
-pub const STREAM: u8 = 4;
 
 /// Encodes pieces as an input.
 pub fn input(options: u8, pieces: &[(Side, Vec<u8>)]) -> Vec<u8> {
@@ -132,8 +131,6 @@ pub fn exchange(input: &[u8]) {
     settings.limits.body_bytes = 32;
     settings.limits.small_answer_bytes = 24;
     settings.certified = options & CERTIFIED != 0;
-    settings.request_bodies =
-        if options & STREAM != 0 { RequestBodies::Stream } else { RequestBodies::Whole };
     let pieces = pieces(rest);
     let run = |cut| Driver::new(settings.clone()).converse(&pieces, cut, options & APPROVES != 0);
     let seen = run(usize::MAX);
