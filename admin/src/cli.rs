@@ -64,6 +64,13 @@ pub(crate) enum Command {
     /// Find what bypassed the gateway: the backend's own log beside the segments
     #[command(after_help = RECONCILE_HELP)]
     Reconcile(ReconcileArgs),
+    /// Copy sealed segments to the archive that weir.toml names, and keep doing so
+    #[command(
+        after_help = "An object is made once, read back and compared; one of its name that holds something else is an alarm and is \
+                      left as it is. Exits 1 with --once or --check if anything is not in the archive as it was sealed.\n\n\
+                      Examples:\n  weir-admin ship --config /etc/weir/weir.toml\n  weir-admin ship --check"
+    )]
+    Ship(ShipArgs),
     /// Development only: an issuer, its tokens, and the whole appliance on loopback
     #[command(subcommand)]
     Dev(Dev),
@@ -74,6 +81,21 @@ pub(crate) struct ConfigArg {
     /// The node's configuration
     #[arg(long, value_name = "FILE", default_value = "/etc/weir/weir.toml")]
     pub config: PathBuf,
+}
+
+#[derive(Args)]
+pub(crate) struct ShipArgs {
+    #[command(flatten)]
+    pub config: ConfigArg,
+    /// Ship what is sealed now, and end
+    #[arg(long)]
+    pub once: bool,
+    /// Compare everything that was shipped with what the archive holds, and with the segments that are still here
+    #[arg(long, conflicts_with = "once")]
+    pub check: bool,
+    /// With --check: print JSON
+    #[arg(long, requires = "check")]
+    pub json: bool,
 }
 
 #[derive(Args)]

@@ -55,6 +55,9 @@ pub(crate) struct Config {
     pub recorder: Option<Recorder>,
     #[serde(default, rename = "limits")]
     _limits: Option<toml::Value>,
+    /// `weir-admin ship`'s own.
+    #[serde(default, rename = "ship")]
+    _ship: Option<toml::Value>,
 }
 
 #[derive(Clone, Debug, Deserialize)]

@@ -14,7 +14,7 @@ use super::find::Blocks;
 use crate::progress;
 
 /// Every regular file but hidden ones and notes, by name: the recorder numbers them with leading zeros.
-pub(super) fn segments(dir: &Path) -> Result<Vec<PathBuf>> {
+pub(crate) fn segments(dir: &Path) -> Result<Vec<PathBuf>> {
     let entries = std::fs::read_dir(dir).with_context(|| format!("cannot read {}", dir.display()))?;
     let mut files = Vec::new();
     for entry in entries {

@@ -26,6 +26,7 @@ use anyhow::{Result, bail};
 use weir_segment::SessionId;
 
 pub(crate) use export::Format;
+pub(crate) use files::segments as segment_files;
 pub(crate) use reconcile::Backend;
 pub(crate) use replay::Since;
 

@@ -43,7 +43,7 @@ pub use body::{
     Release, Released, Request, Response, Upload, Verdict,
 };
 pub use builder::{Builder, Recipients, Sealed, recorder_event};
-pub use checkpoint::Checkpoint;
+pub use checkpoint::{Checkpoint, SignedCheckpoint};
 pub use envelope::Envelope;
 pub use error::Error;
 pub use event::{Direction, Event, HEAD_LEN, Head, MAX_EVENT_LEN};
