@@ -336,6 +336,12 @@ async fn status(arg: &ServiceTableArg) -> Result<()> {
     for one in &status.dataplanes {
         say!("data plane      {} (state {}, {} sessions)", one.node, one.applied_version, one.sessions);
     }
+    if let Some(newest) = status.recording.newest {
+        say!("recording       sealed up to segment {newest}");
+    }
+    for alarm in &status.recording.alarms {
+        say!("recording       ALARM: {}", table::plain(alarm));
+    }
     if status.dataplanes.is_empty() {
         say!("data plane      NONE LINKED");
     }

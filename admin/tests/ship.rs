@@ -316,6 +316,70 @@ fn a_folder_is_an_archive_in_which_nothing_is_replaced() {
     assert!(said(&output).contains("cannot make /nowhere/at/all/node-1"), "{}", said(&output));
 }
 
+/// Answers POSTs as it is told, and keeps what it took.
+const WITNESS: &str = r#"
+import hmac, sys, threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+class Handler(BaseHTTPRequestHandler):
+    seen = 0
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        signed = self.headers["Weir-Timestamp"].encode() + b"." + body
+        good = "sha256=" + hmac.new(b"witness secret 123", signed, "sha256").hexdigest()
+        Handler.seen += 1
+        # The second is refused once.
+        status = 503 if Handler.seen == 2 else 200 if good == self.headers["Weir-Signature"] else 403
+        self.send_response(status)
+        self.end_headers()
+        if status == 200:
+            print(body.decode(), flush=True)
+    def log_message(self, *_): pass
+server = HTTPServer(("127.0.0.1", 0), Handler)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+print(server.server_port, flush=True)
+sys.stdin.read()
+"#;
+
+#[test]
+fn a_witness_is_told_every_checkpoint_once_and_in_order_signed() {
+    use std::io::{BufRead as _, BufReader};
+    let mut witness = Command::new("python3")
+        .args(["-B", "-c", WITNESS])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(witness.stdout.take().unwrap()).lines();
+    let port = lines.next().unwrap().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let node = Node::new(24, "");
+    let secret = node.path("webhook.secret");
+    std::fs::write(&secret, "witness secret 123\n").unwrap();
+    private(&secret);
+    let url = format!("http://localhost:{port}/weir");
+    node.configure(&format!(
+        "url = \"file://{}\"\n[ship.webhook]\nurl = {url:?}\nsecret = {secret:?}",
+        folder.path().display()
+    ));
+    let refused = node.ship(&["--once"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(said(&refused).contains("it answered 503"), "{}", said(&refused));
+    assert_eq!(node.confirmed(), 3, "a witness that is away holds up nothing");
+    node.ships();
+    node.ships();
+    drop(witness.stdin.take());
+    assert!(witness.wait().unwrap().success());
+    let told: Vec<serde_json::Value> =
+        lines.map(|line| serde_json::from_str(&line.unwrap()).unwrap()).collect();
+    let numbers: Vec<u64> = told.iter().map(|one| one["number"].as_u64().unwrap()).collect();
+    assert_eq!(numbers, [1, 2, 3]);
+    for one in &told {
+        let signed: weir_segment::SignedCheckpoint = one["checkpoint"].as_str().unwrap().parse().unwrap();
+        assert_eq!(signed.checkpoint().root.to_string(), one["root"]);
+        assert_eq!(signed.statement().public_key, sample::key().public_key());
+    }
+}
+
 #[test]
 fn a_private_store_is_reached_by_its_own_roots_and_a_credential_that_others_may_read_is_none() {
     let node = Node::new(24, "");

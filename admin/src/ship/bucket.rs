@@ -163,9 +163,9 @@ impl Bucket {
     /// Sends the parts that are missing, and completes the object.
     async fn go_on(&self, object: &Object, state: &State, mut upload: Upload) -> Result<(), Trouble> {
         let path = self.path(&object.name);
-        let trouble = |error: Error| match error {
-            Error::NotFound { .. } => Trouble::Gone,
-            error => Trouble::Other(self.failed("make", &object.name, &error)),
+        let trouble = |error: Error| {
+            let gone = matches!(error, Error::NotFound { .. });
+            if gone { Trouble::Gone } else { Trouble::Other(self.failed("make", &object.name, &error)) }
         };
         while let Some((at, len)) = upload.next_part() {
             let payload = PutPayload::from(object.source.read(at, len)?);

@@ -11,6 +11,10 @@
 //! state = "/var/lib/weir/ship"                  # confirmations, and uploads that are under way
 //! every = "5s"                                  # how often it looks for sealed segments
 //! part_bytes = 16777216                         # longer segments go up in parts of this length
+//!
+//! [ship.webhook]                                # a witness: told of every signed checkpoint
+//! url = "https://witness.example/weir"
+//! secret = "/etc/weir/ship/webhook.secret"      # mode 0600, 16 bytes or more
 //! ```
 
 use std::path::{Path, PathBuf};
@@ -19,6 +23,8 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use reqwest::Url;
 use serde::Deserialize;
+
+use super::webhook::Webhook;
 use weir_sources::Source;
 
 /// S3's own bounds of a part.
@@ -44,6 +50,8 @@ pub(crate) struct Ship {
     pub every: Duration,
     #[serde(default = "default_part_bytes")]
     pub part_bytes: u64,
+    #[serde(default)]
+    pub(super) webhook: Option<Webhook>,
 }
 
 fn default_state() -> PathBuf {
@@ -78,6 +86,7 @@ struct File {
 pub(crate) struct Plan {
     pub ship: Ship,
     pub segments: PathBuf,
+    pub node: String,
     pub place: Place,
 }
 
@@ -103,11 +112,11 @@ impl Plan {
         if !PART_BYTES.contains(&ship.part_bytes) {
             bail!("[ship] part_bytes must be between {} and {}", PART_BYTES.start(), PART_BYTES.end());
         }
-        if ship.every.is_zero() {
-            bail!("[ship] every must be longer than nothing");
+        if let Some(webhook) = &ship.webhook {
+            webhook.check()?;
         }
         let place = place(&ship, &recorder.node)?;
-        Ok(Self { ship, segments: recorder.segments, place })
+        Ok(Self { ship, segments: recorder.segments, node: recorder.node, place })
     }
 }
 
@@ -128,7 +137,7 @@ fn place(ship: &Ship, node: &str) -> Result<Place> {
         return Ok(Place::Folder(root.join(prefix)));
     }
     let bucket = url.host_str().unwrap_or_default().to_owned();
-    if bucket.is_empty() || url.path().trim_matches('/') != "" {
+    if bucket.is_empty() || !url.path().trim_matches('/').is_empty() {
         bail!("[ship] url is {:?}; write s3://BUCKET, and folders of it as prefix", ship.url);
     }
     if let Some(endpoint) = &ship.endpoint {
@@ -178,7 +187,11 @@ mod tests {
             ("[ship]\nurl = \"s3://b\"\nprefix = \"a/../b\"", "`..` part"),
             ("[ship]\nurl = \"s3://b\"\nendpoint = \"http://objects.internal\"", "must be an https URL"),
             ("[ship]\nurl = \"s3://b\"\npart_bytes = 1", "part_bytes must be between"),
-            ("[ship]\nurl = \"s3://b\"\nevery = \"0s\"", "every"),
+            (
+                "[ship]\nurl = \"s3://b\"\n[ship.webhook]\nsecret = \"/s\"\nurl = \"http://w.example\"",
+                "https",
+            ),
+            ("[ship]\nurl = \"s3://b\"\nevery = \"0s\"", "no length of time"),
             ("[ship]\nurl = \"s3://b\"\nsecret = \"x\"", "secret"),
         ] {
             let error = plan(ship).unwrap_err();

@@ -85,6 +85,15 @@ impl State {
         Ok(names)
     }
 
+    /// How far the webhook was told.
+    pub(super) fn webhook<T: DeserializeOwned>(&self) -> Result<Option<T>> {
+        read(&self.root.join("webhook.json"))
+    }
+
+    pub(super) fn keep_webhook(&self, told: &impl Serialize) -> Result<()> {
+        write(&self.root.join("webhook.json"), told)
+    }
+
     pub(super) fn upload<T: DeserializeOwned>(&self, object: &str) -> Result<Option<T>> {
         read(&self.root.join("uploads").join(format!("{object}.json")))
     }

@@ -13,6 +13,7 @@ mod content;
 mod credentials;
 mod folder;
 mod trouble;
+mod webhook;
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -21,6 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use weir_segment::SignedCheckpoint;
 
 use crate::cli::ShipArgs;
 use crate::{clock, serve, sessions};
@@ -41,7 +43,9 @@ pub(crate) async fn run(arg: &ShipArgs) -> Result<ExitCode> {
     let _alone = state.lock()?;
     let mut shipper = Shipper { plan, state, done: HashSet::new(), alarms: HashMap::new() };
     if arg.once {
-        shipper.round().await?;
+        let shipped = shipper.round().await;
+        let told = shipper.tell().await;
+        shipped.and(told)?;
         return Ok(ExitCode::from(u8::from(!shipper.alarms.is_empty())));
     }
     tracing::info!(segments = %shipper.plan.segments.display(), to = shipper.plan.ship.url, "shipping");
@@ -57,6 +61,14 @@ fn checkpoint_name(segment: &str) -> String {
     format!("{}.checkpoint", segment.strip_suffix(".seg").unwrap_or(segment))
 }
 
+/// What a sealed segment's recorder says of it; `None`: it has no seal, or is not there.
+///
+/// # Errors
+/// It cannot be read, or is no segment, or its seal is not sound.
+pub(crate) fn checkpoint(segment: &Path) -> Result<Option<SignedCheckpoint>> {
+    Ok(Sealed::open(segment)?.map(|sealed| sealed.checkpoint))
+}
+
 struct Shipper {
     plan: Plan,
     state: State,
@@ -69,7 +81,7 @@ struct Shipper {
 impl Shipper {
     async fn go_on(&mut self) {
         let every = self.plan.ship.every;
-        let (mut wait, mut said) = (every, String::new());
+        let (mut wait, mut said, mut said_of_webhook) = (every, String::new(), String::new());
         loop {
             match self.round().await {
                 Ok(()) => {
@@ -85,6 +97,16 @@ impl Shipper {
                         tracing::error!("nothing can be shipped, and it is tried again: {text}");
                     }
                     (wait, said) = ((wait * 2).clamp(every, MAX_WAIT.max(every)), text);
+                }
+            }
+            match self.tell().await {
+                Ok(()) => said_of_webhook.clear(),
+                Err(error) => {
+                    let text = format!("{error:#}");
+                    if text != said_of_webhook {
+                        tracing::error!("{text}, and it is tried again");
+                        said_of_webhook = text;
+                    }
                 }
             }
             tokio::time::sleep(wait).await;
@@ -125,6 +147,12 @@ impl Shipper {
             }
         }
         Ok(())
+    }
+
+    /// Tells the witness, where there is one.
+    async fn tell(&self) -> Result<()> {
+        let Some(webhook) = &self.plan.ship.webhook else { return Ok(()) };
+        webhook.tell(&self.plan.segments, &self.plan.node, &self.state).await
     }
 
     fn alarm(&mut self, segment: String, error: &anyhow::Error) {

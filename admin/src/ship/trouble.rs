@@ -13,23 +13,13 @@ pub(super) fn told(error: &Error) -> anyhow::Error {
     let code = whole.split_once("<Code>").and_then(|(_, rest)| rest.split_once("</Code>"));
     let code = code.map(|(code, _)| code.chars().filter(char::is_ascii_alphanumeric).take(64).collect());
     let why = code.unwrap_or_else(|| root_cause(error));
-    let text = match error {
-        Error::NotFound { .. } => format!("there is no such bucket ({why})"),
-        Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => {
-            format!("the archive refuses the credential ({why})")
-        }
-        Error::Generic { .. }
-        | Error::InvalidPath { .. }
-        | Error::JoinError { .. }
-        | Error::NotSupported { .. }
-        | Error::AlreadyExists { .. }
-        | Error::Precondition { .. }
-        | Error::NotModified { .. }
-        | Error::NotImplemented { .. }
-        | Error::UnknownConfigurationKey { .. }
-        | _ => why,
-    };
-    anyhow::Error::msg(text)
+    if matches!(error, Error::NotFound { .. }) {
+        return anyhow::anyhow!("there is no such bucket ({why})");
+    }
+    if matches!(error, Error::PermissionDenied { .. } | Error::Unauthenticated { .. }) {
+        return anyhow::anyhow!("the archive refuses the credential ({why})");
+    }
+    anyhow::Error::msg(why)
 }
 
 fn root_cause(error: &Error) -> String {

@@ -6,6 +6,7 @@ use anyhow::{Result, bail};
 use serde::Serialize;
 use weir_segment::{Finding, Verifier};
 
+use crate::sessions::checkpoints::Remembered;
 use crate::sessions::{auditor, files};
 
 #[derive(Debug, Serialize)]
@@ -16,7 +17,7 @@ pub(super) struct Verification {
     pub segments: Vec<Segment>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub(super) struct Segment {
     pub file: String,
     pub number: u64,
@@ -30,12 +31,21 @@ pub(super) struct Segment {
 }
 
 /// Verifies the whole list: a span's segments are only as good as the links between them.
-pub(super) fn verify(dir: &Path, trusted: &[[u8; 32]], first: u64, sealed: bool) -> Result<Verification> {
+pub(super) fn verify(
+    dir: &Path,
+    trusted: &[[u8; 32]],
+    remembered: &Remembered,
+    first: u64,
+    sealed: bool,
+) -> Result<Verification> {
     let paths = files::segments(dir)?;
     if paths.is_empty() {
         bail!("{} holds no segments, which proves nothing", dir.display());
     }
-    auditor::keys(|keys| judge(&paths, Verifier::new(trusted).starting_at(first).opening_with(keys), sealed))?
+    auditor::keys(|keys| {
+        let verifier = Verifier::new(trusted).starting_at(first).opening_with(keys);
+        judge(&paths, remembered.hold_against(verifier), sealed)
+    })?
 }
 
 fn judge(paths: &[PathBuf], mut verifier: Verifier<'_>, sealed: bool) -> Result<Verification> {
@@ -52,6 +62,13 @@ fn judge(paths: &[PathBuf], mut verifier: Verifier<'_>, sealed: bool) -> Result<
             span_unix_us: report.seal.map(|seal| (seal.earliest_unix_us, seal.latest_unix_us)),
             finding: report.finding.as_ref().map(Finding::to_string),
         });
+    }
+    // A damaged segment is no evidence that the list was set back besides.
+    let damaged = segments.iter().any(|segment| segment.finding.is_some());
+    if let Err(fault) = verifier.finish()
+        && !damaged
+    {
+        segments.push(Segment { file: "-".into(), finding: Some(fault.to_string()), ..Segment::default() });
     }
     let count =
         |wanted: fn(&Segment) -> bool| segments.iter().filter(|segment| wanted(segment)).count() as u64;
