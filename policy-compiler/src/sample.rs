@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use weir_policy::{
-    Binds, Caller, Facts, Fields, Http, Identity, Moment, RecordLevel, Request, Sql, Target, Timestamp, table,
+    Binds, Body, Caller, Facts, Fields, Http, Identity, Moment, RecordLevel, Request, Sql, Target, Timestamp,
+    table,
 };
 use weir_sources::{Problem, Source};
 
@@ -230,7 +231,7 @@ impl Command {
                 path,
                 query: query.as_deref(),
                 fields: Fields::default(),
-                body: body.as_deref().map(str::as_bytes),
+                body: Body::Whole(body.as_deref().unwrap_or_default().as_bytes()),
                 approval: None,
             })),
             Self::Refused(_) => None,

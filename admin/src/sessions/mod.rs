@@ -10,10 +10,12 @@ mod files;
 pub(crate) mod filter;
 mod find;
 mod http;
+mod originals;
 mod page;
 mod postgres;
 mod prove;
 mod reconcile;
+mod removed;
 mod replay;
 mod search;
 mod taking_in;
@@ -31,6 +33,7 @@ use weir_segment::SessionId;
 pub(crate) use catalogue::Summary;
 pub(crate) use export::Format;
 pub(crate) use files::segments as segment_files;
+pub(crate) use originals::Peer;
 pub(crate) use reconcile::Backend;
 pub(crate) use replay::Since;
 pub(crate) use verify::public_keys;
@@ -110,6 +113,9 @@ pub(crate) fn report(report: &Report) -> Result<ExitCode> {
 fn replay(arg: &ReplayArgs) -> Result<ExitCode> {
     let dir = &arg.segments.segments;
     let session = find(dir, &arg.session)?;
+    if let Some(peer) = arg.original {
+        return originals::run(dir, session, peer);
+    }
     if arg.bytes {
         return replay::bytes(dir, session);
     }

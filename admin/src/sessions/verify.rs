@@ -9,6 +9,7 @@ use serde::Serialize;
 use weir_segment::{AuditorKey, Fault, Finding, Report, Verifier};
 
 use super::checkpoints::Remembered;
+use super::removed::{self, Removed};
 use super::{auditor, files};
 use crate::cli::VerifyArgs;
 use crate::progress;
@@ -22,11 +23,21 @@ struct Line {
     sealed: bool,
     /// Contents were looked at: it is clear, or one of the keys opened it.
     opened: bool,
+    /// Of the tombstone: why and when those segments, to this number, were removed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    removed: Option<Gone>,
     /// FORMAT.md's word for what is wrong, and where; none: all is well.
     fault: Option<&'static str>,
     offset: Option<u64>,
     /// The same for people.
     finding: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Gone {
+    reason: String,
+    unix_us: i64,
+    latest_unix_us: i64,
 }
 
 pub(super) async fn run(arg: &VerifyArgs) -> Result<ExitCode> {
@@ -47,14 +58,16 @@ fn verify(
     auditors: &[AuditorKey],
     remembered: &Remembered,
 ) -> Result<ExitCode> {
-    let dir = &arg.segments.segments;
-    let segments = files::segments(dir)?;
-    if segments.is_empty() {
-        bail!("{} holds no segments, which proves nothing", dir.display());
-    }
     let verifier = Verifier::new(trusted).starting_at(arg.first).opening_with(auditors);
     let mut verifier = remembered.hold_against(verifier);
-    let mut lines = Vec::with_capacity(segments.len());
+    let (removed, segments) = removed::follow(&arg.segments.segments, &mut verifier)?;
+    let mut lines = Vec::with_capacity(segments.len() + 1);
+    if let Some(removed) = &removed {
+        if !arg.json {
+            say!("{removed}");
+        }
+        lines.push(Line::of(removed));
+    }
     for path in &segments {
         let may_be_open = Some(path) == segments.last() && !arg.sealed;
         let report = verifier.segment(files::open(path)?, may_be_open)?;
@@ -64,7 +77,7 @@ fn verify(
         }
         lines.push(line);
     }
-    let count = lines.len();
+    let count = segments.len();
     let mut bad = lines.iter().filter(|line| line.finding.is_some()).count();
     match verifier.finish() {
         // A damaged segment is no evidence that the list was set back besides.
@@ -82,7 +95,8 @@ fn verify(
     if arg.json {
         say!("{}", serde_json::to_string_pretty(&lines)?);
     } else if bad == 0 {
-        let events: u64 = lines.iter().map(|line| line.events).sum();
+        let left = lines.iter().filter(|line| line.removed.is_none());
+        let events: u64 = left.map(|line| line.events).sum();
         say!("{count} segments, {events} events: complete, in order, unaltered");
         let closed = lines.iter().filter(|line| !line.opened).count();
         if closed > 0 {
@@ -106,9 +120,30 @@ impl Line {
             bytes: report.bytes,
             sealed: report.seal.is_some(),
             opened: report.opened,
+            removed: None,
             fault: finding.map(|finding| finding.fault.word()),
             offset: finding.map(|finding| finding.offset),
             finding: finding.map(Finding::to_string),
+        }
+    }
+
+    /// What is gone on purpose.
+    fn of(removed: &Removed) -> Self {
+        Self {
+            file: removed.file.clone(),
+            number: removed.number,
+            events: removed.events,
+            bytes: removed.bytes,
+            sealed: true,
+            opened: true,
+            removed: Some(Gone {
+                reason: removed.reason.clone(),
+                unix_us: removed.removed_unix_us,
+                latest_unix_us: removed.latest_unix_us,
+            }),
+            fault: removed.fault,
+            offset: removed.fault.map(|_| 0),
+            finding: removed.finding.clone(),
         }
     }
 
@@ -121,6 +156,7 @@ impl Line {
             bytes: 0,
             sealed: false,
             opened: false,
+            removed: None,
             fault: Some(fault.word()),
             offset: None,
             finding: Some(fault.to_string()),

@@ -22,6 +22,6 @@ mod target;
 mod upload;
 
 pub use error::Error;
-pub use limits::{Limits, RequestBodies, Settings};
+pub use limits::{Limits, Settings};
 pub use machine::HttpMachine;
 pub use target::read_target;

@@ -183,7 +183,8 @@ impl HttpMachine {
             let masked = relay.fields.mask(plan, &self.key, &mut relay.response, &mut relay.ledger);
             masked.map_err(|_| "the answer's fields could not be scanned")?;
         }
-        relay.close = relay.response.close || self.request.close || matches!(self.phase, Phase::Send(_));
+        relay.close =
+            relay.response.close || self.request.close || matches!(self.phase, Phase::Send(_) | Phase::Pass);
         if bodiless {
             relay.frame = Frame::Length;
             relay.stage = Stage::Body(BodyReader::Length(0));
@@ -262,7 +263,7 @@ impl HttpMachine {
             out.notes.note(NoteKind::MaskLedger, |note| relay.ledger.write(plan, note));
         }
         note_outcome(relay.response.status, "upstream", relay.body_bytes, out);
-        let close = relay.close || matches!(self.phase, Phase::Send(_));
+        let close = relay.close || matches!(self.phase, Phase::Send(_) | Phase::Pass);
         Ok(self.next(close))
     }
 

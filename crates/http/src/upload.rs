@@ -45,6 +45,11 @@ impl Upload {
         };
     }
 
+    /// Whether everything is noted as it is.
+    pub(crate) const fn is_plain(&self) -> bool {
+        matches!(self.how, How::Plain)
+    }
+
     /// Takes the next bytes of the body.
     pub(crate) fn take(&mut self, key: &MaskKey, bytes: &[u8], notes: &mut Notes) {
         if bytes.is_empty() {
@@ -58,7 +63,7 @@ impl Upload {
             }
             How::Withheld { said } => {
                 if !std::mem::replace(said, true) {
-                    note(WITHHELD, notes);
+                    withheld(notes);
                 }
             }
         }
@@ -77,14 +82,18 @@ impl Upload {
         note(&self.scrubbed, notes);
         self.scrubbed.clear();
         if failed {
-            note(WITHHELD, notes);
+            withheld(notes);
             self.how = How::Withheld { said: true };
         }
     }
 }
 
+fn withheld(notes: &mut Notes) {
+    notes.note(NoteKind::Upload, |note| note.extend_from_slice(WITHHELD));
+}
+
 fn note(bytes: &[u8], notes: &mut Notes) {
     for piece in bytes.chunks(MAX_NOTE_BYTES) {
-        notes.note(NoteKind::Upload, |note| note.extend_from_slice(piece));
+        notes.upload_piece(piece);
     }
 }

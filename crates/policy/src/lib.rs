@@ -40,7 +40,7 @@ pub use facts::{
 pub use identity::{Caller, Identity, Target};
 pub use mask_plan::{ColumnMask, MaskMethod, MaskPlan, PatternMask, Validator};
 pub use policy::Policy;
-pub use request::{Binds, Connect, Fields, Http, Moment, Request, Sql};
+pub use request::{Binds, Body, Connect, Fields, Http, Moment, Request, Sql};
 pub use scanner::{PatternIndex, ScanError, Scanner};
 pub use time::Timestamp;
 pub use trace::{Condition, RuleTrace, Trace};

@@ -120,7 +120,7 @@ impl Describer {
             text.extend_from_slice(b": ");
             text.extend_from_slice(value);
         }
-        if let Some(body) = http.body {
+        if let Some(body) = http.body.whole().filter(|body| !body.is_empty()) {
             text.extend_from_slice(b"\r\n\r\n");
             text.extend_from_slice(body);
         }
@@ -131,7 +131,9 @@ impl Describer {
             Scrubbed::Written => Cow::Borrowed(&self.text[..]),
             Scrubbed::Failed => Cow::Borrowed(WITHHELD),
         };
-        let facts = serde_json::json!({ "host": http.host, "method": http.method, "path": http.path });
+        let seen = if http.body.whole().is_some() { "whole" } else { "unseen" };
+        let facts =
+            serde_json::json!({ "host": http.host, "method": http.method, "path": http.path, "body": seen });
         Described {
             words: Cow::Borrowed(http.method),
             text,
