@@ -77,7 +77,7 @@ load-packages:
 # Stock drivers, at fixed versions, inside the tree.
 drivers: $(VENV)/.ready $(NODE)/.ready $(SERVERS)/.ready
 
-$(VENV)/.ready: crates/ssh/tests/peers/requirements.txt dataplane/tests/drivers/requirements.txt recorder/verify/requirements.txt | test-packages
+$(VENV)/.ready: admin/tests/archive/requirements.txt crates/ssh/tests/peers/requirements.txt dataplane/tests/drivers/requirements.txt recorder/verify/requirements.txt | test-packages
 	python3 -m venv $(VENV)
 	$(VENV)/bin/pip -q install $(addprefix -r ,$^)
 	touch $@

@@ -25,6 +25,7 @@ mod serve;
 mod service;
 mod session_roles;
 mod sessions;
+mod ship;
 mod state;
 mod table;
 mod tls;
