@@ -48,13 +48,20 @@ pub(crate) struct Config {
     /// Data planes' own, but for whom their certificates name.
     #[serde(default, rename = "listener")]
     listeners: Vec<Listener>,
-    #[serde(default, rename = "policy")]
-    _policy: Option<toml::Value>,
+    #[serde(default)]
+    pub policy: Option<PolicySource>,
     /// None: what people do through the service is not recorded.
     #[serde(default)]
     pub recorder: Option<Recorder>,
     #[serde(default, rename = "limits")]
     _limits: Option<toml::Value>,
+}
+
+/// Where data planes have their rules from; `doctor` looks at what they protect.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct PolicySource {
+    pub bundle: PathBuf,
+    pub trusted_keys: Vec<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]

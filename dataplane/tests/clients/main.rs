@@ -18,6 +18,7 @@ mod bypasses;
 mod cancels;
 mod channel_binding;
 mod contents;
+mod doctor;
 mod drivers;
 mod evasions;
 mod evidence;
