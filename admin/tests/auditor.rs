@@ -293,6 +293,42 @@ fn a_list_without_its_first_segment_or_an_unsealed_end_is_found() {
 }
 
 /// Every command that reads segments.
+#[test]
+fn what_retention_removed_is_shown_with_when_and_why_and_is_no_fault() {
+    let audit = Audit::new();
+    let path = audit.file(1);
+    let sealed = weir_segment::Reader::new(std::fs::File::open(&path).unwrap()).unwrap().seal().unwrap();
+    let (sealed, _) = sealed.unwrap();
+    let stone = weir_segment::Tombstone {
+        number: 1,
+        id: sealed.id,
+        root: sealed.root,
+        sealed_unix_us: sealed.sealed_unix_us,
+        events: sealed.events,
+        bytes: 4321,
+        latest_unix_us: sealed.latest_unix_us,
+        removed_unix_us: 1_800_000_000_000_000,
+        node: "node-1".to_owned(),
+        ..weir_segment::Tombstone::default()
+    };
+    let file = audit.dir().join("000000000001.tomb");
+    std::fs::write(&file, stone.sign(&sample::key())).unwrap();
+    // The file itself may still be there, or not.
+    for _ in 0..2 {
+        let (code, said) = audit.verify(&[]);
+        assert_eq!(code, 0, "{said}");
+        assert!(said.contains("removed by age") && said.contains("2027-01-15"), "{said}");
+        let _ = std::fs::remove_file(&path);
+    }
+    let report = audit.report();
+    assert_eq!(report.status.code(), Some(0), "{}", text(&report.stdout));
+    std::fs::write(&file, stone.sign(&sample::other_key())).unwrap();
+    let (code, said) = audit.verify(&[]);
+    assert_eq!(code, 1);
+    assert!(said.contains("untrusted-key") && said.contains("not a trusted one"), "{said}");
+    assert_eq!(audit.report().status.code(), Some(1));
+}
+
 fn commands(session: &str) -> Vec<Vec<&str>> {
     vec![
         vec!["list"],

@@ -7,6 +7,7 @@ use weir_segment::parse_auditor_key;
 use weir_sources::Source;
 
 use crate::Error;
+use crate::retention::Terms;
 
 /// What `[recorder]` may say.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -61,6 +62,42 @@ pub struct Config {
     /// Free space below which sessions are ended, while their closing records still fit.
     #[serde(default = "default_critical_bytes")]
     pub critical_bytes: u64,
+    /// What is kept; left out: everything.
+    #[serde(default)]
+    pub retention: Retention,
+}
+
+/// What `[recorder.retention]` may say: sealed segments that are over either bound are removed, the oldest first.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Retention {
+    /// Days after which a segment's last event is old. HIPAA asks for 2192.
+    pub max_age_days: Option<u32>,
+    /// Bytes of all segments together.
+    pub max_bytes: Option<u64>,
+    /// Directory of the archive's confirmations (`weir-admin ship`): what is not confirmed there is kept, whatever the bounds.
+    pub shipped: Option<PathBuf>,
+    /// How often to look.
+    #[serde(default = "default_retention_check_s")]
+    pub check_s: u64,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self { max_age_days: None, max_bytes: None, shipped: None, check_s: default_retention_check_s() }
+    }
+}
+
+impl Retention {
+    /// `None`: everything is kept.
+    #[must_use]
+    pub fn terms(&self) -> Option<Terms> {
+        if self.max_age_days.is_none() && self.max_bytes.is_none() {
+            return None;
+        }
+        let max_age_us = self.max_age_days.map(|days| i64::from(days) * 86_400_000_000);
+        Some(Terms { max_age_us, max_bytes: self.max_bytes, shipped: self.shipped.clone() })
+    }
 }
 
 /// Whether recordings are encrypted.
@@ -120,6 +157,9 @@ const fn default_reclaim_s() -> u64 {
 const fn default_low_bytes() -> u64 {
     2 << 30
 }
+const fn default_retention_check_s() -> u64 {
+    60
+}
 const fn default_critical_bytes() -> u64 {
     256 << 20
 }
@@ -154,6 +194,18 @@ impl Config {
         }
         if !(1..=1_000).contains(&config.gather_ms) {
             return refuse("gather_ms must be between 1 and 1000");
+        }
+        let Retention { max_age_days, max_bytes, shipped, check_s } = &config.retention;
+        if *max_age_days == Some(0) || *check_s == 0 {
+            return refuse("retention: max_age_days and check_s must be at least 1");
+        }
+        if max_bytes.is_some_and(|most| most < 2 * config.seal_bytes) {
+            return refuse(
+                "retention.max_bytes is under twice seal_bytes; no whole segment would be left to read",
+            );
+        }
+        if shipped.is_some() && config.retention.terms().is_none() {
+            return refuse("retention.shipped removes nothing by itself: say max_age_days or max_bytes too");
         }
         match (config.encryption, config.recipients.as_slice()) {
             (Encryption::Recipients, []) => refuse(
@@ -228,6 +280,10 @@ mod tests {
             ("low_bytes = 1", "critical_bytes is over low_bytes"),
             ("gather_ms = 0", "gather_ms"),
             ("seal_bytes = 4096", "seal_bytes"),
+            ("[recorder.retention]\nmax_age_days = 0", "at least 1"),
+            ("[recorder.retention]\nmax_bytes = 1", "under twice seal_bytes"),
+            ("[recorder.retention]\nshipped = '/s'", "removes nothing by itself"),
+            ("[recorder.retention]\nmax_days = 1", "did you mean `max_age_days`"),
         ] {
             let message = parse(&format!("{GOOD}{line}\n")).unwrap_err();
             assert!(message.contains(expected), "{message}");

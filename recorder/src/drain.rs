@@ -7,14 +7,18 @@ use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
 use weir_ring::{Consumer, Flow, Nap, Pressure};
-use weir_segment::{Body, Gap, RingId, Sequence};
+use weir_segment::{Body, Gap, Removed, RingId, Sequence, TOMBSTONE_LEN};
 
 use crate::Error;
 use crate::clock::{self, Watch};
+use crate::retention::Due;
 use crate::store::Store;
 
 /// Records taken into one write, in bytes.
 const BATCH_BYTES: usize = 1 << 20;
+
+/// How far ahead the wall clock may have been set while the recorder ran, for age to mean anything.
+const CLOCK_TRUST_US: i64 = 3_600_000_000;
 
 /// When to write and to sync.
 #[derive(Clone, Copy, Debug)]
@@ -61,13 +65,23 @@ pub struct Drain {
     /// When the oldest written and not acknowledged byte was written.
     undurable_since: Option<Instant>,
     watch: Watch,
+    /// By how much the wall clock was set since the start, in microseconds.
+    set_ahead_us: i64,
 }
 
 impl Drain {
     #[must_use]
     pub fn new(store: Store, pace: Pace) -> Self {
         let watch = Watch::new(clock::wall_unix_us(), clock::monotonic_ns());
-        Self { store, pace, rings: Vec::new(), pressure: Pressure::Ok, undurable_since: None, watch }
+        Self {
+            store,
+            pace,
+            rings: Vec::new(),
+            pressure: Pressure::Ok,
+            undurable_since: None,
+            watch,
+            set_ahead_us: 0,
+        }
     }
 
     /// The store, for those who verify it in tests and for sealing at the end.
@@ -136,12 +150,13 @@ impl Drain {
                 ring: id.0,
                 last_sequence: last.0,
                 missing_bytes: self.store.settings.ring_bytes,
+                since_unix_us: self.store.inherited_unix_us(),
                 until_unix_us: clock::wall_unix_us(),
                 ..Gap::default()
             };
-            if self.store.close_sessions(id, "the data plane ended while the recorder was down")? > 0 {
-                self.store.note(Body::Gap(gap))?;
-            }
+            self.store.close_sessions(id, "the data plane ended while the recorder was down")?;
+            // Even where no session of it is known: one may have begun and be lost whole.
+            self.store.note(Body::Gap(gap))?;
             self.store.retire(id);
         }
         Ok(())
@@ -273,9 +288,30 @@ impl Drain {
             return Ok(());
         }
         match self.watch.jump(wall_unix_us, monotonic_ns) {
-            Some(by_us) => self.store.note_clock("set while running", by_us),
+            Some(by_us) => {
+                self.set_ahead_us = self.set_ahead_us.saturating_add(by_us);
+                self.store.note_clock("set while running", by_us)
+            }
             None => Ok(()),
         }
+    }
+
+    /// Answers a removal that is due. By age, only as long as the clock can be believed: one that was set ahead makes
+    /// everything old.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn sign_removal(&mut self, due: &Due) -> Result<Option<[u8; TOMBSTONE_LEN]>, Error> {
+        if !self.store.is_open() {
+            return Ok(None);
+        }
+        if due.tombstone.reason == Removed::ByAge && self.set_ahead_us > CLOCK_TRUST_US {
+            tracing::warn!(
+                "the clock was set ahead: nothing is removed by age until the recorder is restarted"
+            );
+            return Ok(None);
+        }
+        self.store.sign_removal(due).map(Some)
     }
 
     /// Says in every ring how the disk is.

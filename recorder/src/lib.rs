@@ -1,7 +1,8 @@
 //! The recorder: takes what rings hold, makes segments of it, and says what is on disk.
 //!
 //! It has no network socket, no policy and no way to change what was recorded. `service` is the loop, `drain` the way
-//! from rings to the segment, `store` the files, `disk` the system calls that may fail.
+//! from rings to the segment, `store` the files, `disk` the system calls that may fail, `retention` what removes the
+//! oldest files.
 
 pub mod clock;
 pub mod config;
@@ -11,6 +12,7 @@ pub mod drain;
 pub mod error;
 pub mod keys;
 pub mod recovery;
+pub mod retention;
 pub mod service;
 pub mod store;
 

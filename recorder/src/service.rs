@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::descriptors::Manager;
 use crate::disk::Disk;
 use crate::drain::{Drain, Pace, Turn};
+use crate::retention::Retention;
 use crate::store::{Settings, Store};
 use crate::{Error, clock, keys};
 
@@ -37,6 +38,8 @@ pub struct Service {
     /// When rings that nobody claimed are given up; `None`: done.
     reclaim_until: Option<Instant>,
     last_housekeeping: Instant,
+    /// `None`: everything is kept.
+    retention: Option<Retention>,
 }
 
 impl Service {
@@ -81,9 +84,14 @@ impl Service {
         if allowed_uids.is_empty() {
             allowed_uids.push(rustix::process::geteuid().as_raw());
         }
+        let retention = config.retention.terms().map(|terms| {
+            let interval = Duration::from_secs(config.retention.check_s);
+            Retention::start(config.segments.clone(), config.node.clone(), terms, interval)
+        });
         let now = Instant::now();
         manager.ready();
         Ok(Self {
+            retention: retention.transpose()?,
             reclaim_until: Some(now + Duration::from_secs(config.reclaim_s)),
             drain,
             listener,
@@ -248,11 +256,22 @@ impl Service {
             self.last_housekeeping = now;
             self.drain.check_pressure()?;
             self.drain.check_clock(clock::wall_unix_us(), clock::monotonic_ns())?;
+            self.remove_what_is_due()?;
         }
         if self.reclaim_until.is_some_and(|until| now >= until) {
             self.reclaim_until = None;
             self.drain.give_up_unclaimed()?;
         }
+        Ok(())
+    }
+}
+
+impl Service {
+    fn remove_what_is_due(&mut self) -> Result<(), Error> {
+        let Some(retention) = &self.retention else { return Ok(()) };
+        let Some(due) = retention.due() else { return Ok(()) };
+        let signed = self.drain.sign_removal(&due)?;
+        retention.answer(signed);
         Ok(())
     }
 }

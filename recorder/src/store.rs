@@ -11,10 +11,11 @@ use ring::rand::SystemRandom;
 use weir_ring::Pressure;
 use weir_segment::{
     Batch, Body, Builder, Carry, Compression, Direction, Event, Header, Recipients, RingId, Sequence,
-    SessionId, SigningKey, recorder_event,
+    SessionId, SigningKey, TOMBSTONE_LEN, Tombstone, recorder_event,
 };
 
 use crate::disk::{BLOCK, Disk, SegmentFile};
+use crate::retention::Due;
 use crate::{Error, clock, keys};
 
 /// Room kept in the batch, so that ordinary events never make it grow.
@@ -60,6 +61,8 @@ pub struct Store {
     own_ring: RingId,
     own_sequence: Sequence,
     retired: HashSet<RingId>,
+    /// The latest event of the recorder before this one.
+    inherited_unix_us: i64,
 }
 
 impl Store {
@@ -83,6 +86,7 @@ impl Store {
         };
         let (own_ring, own_sequence) = own;
         let behind_us = carry.sealed_unix_us.saturating_sub(now);
+        let inherited_unix_us = carry.latest_unix_us;
         let mut batch = Batch::with_capacity(BATCH_ROOM);
         let (builder, path, file) = begin(&settings, &key, disk.as_mut(), &carry, &mut batch)?;
         let mut store = Self {
@@ -101,6 +105,7 @@ impl Store {
             own_ring,
             own_sequence,
             retired: HashSet::new(),
+            inherited_unix_us,
         };
         store.forget_dead_recorders();
         if behind_us > 0 {
@@ -172,6 +177,23 @@ impl Store {
         self.note(Body::Admin(weir_segment::Admin { json: json.as_bytes().into() }))
     }
 
+    /// Makes durable in the record that segments are about to be removed, then signs their tombstone.
+    ///
+    /// # Errors
+    /// As `sync`.
+    pub fn sign_removal(&mut self, due: &Due) -> Result<[u8; TOMBSTONE_LEN], Error> {
+        let Tombstone { number, root, reason, .. } = &due.tombstone;
+        let Tombstone { events, bytes, latest_unix_us, .. } = &due.tombstone;
+        let json = format!(
+            "{{\"action\":\"retention\",\"first\":{},\"last\":{number},\"root\":\"{root}\",\"reason\":\"{reason}\",\
+             \"events_ever\":{events},\"bytes_ever\":{bytes},\"latest_unix_us\":{latest_unix_us}}}",
+            due.first
+        );
+        self.note(Body::Admin(weir_segment::Admin { json: json.as_bytes().into() }))?;
+        self.sync()?;
+        Ok(due.tombstone.sign(&self.key))
+    }
+
     /// Closes every open session of a ring whose producer is gone: intents without outcome, then the session.
     ///
     /// # Errors
@@ -208,6 +230,12 @@ impl Store {
     #[must_use]
     pub fn last_sequence(&self, ring: RingId) -> Sequence {
         self.builder().map_or(Sequence(0), |builder| builder.last_sequence(ring))
+    }
+
+    /// When the recorder before this one recorded its last; zero where there was none.
+    #[must_use]
+    pub const fn inherited_unix_us(&self) -> i64 {
+        self.inherited_unix_us
     }
 
     /// Rings of data planes that the record knows and that were not retired.
@@ -364,6 +392,12 @@ fn gone() -> Error {
 #[must_use]
 pub fn file_name(number: u64) -> String {
     format!("{number:012}.seg")
+}
+
+/// Name of the file that tells of all segments up to this one that they were removed.
+#[must_use]
+pub fn tombstone_name(number: u64) -> String {
+    format!("{number:012}.tomb")
 }
 
 fn begin(

@@ -15,16 +15,18 @@ import argparse
 import json
 import os
 import sys
+from datetime import datetime, timezone
 
 from blake3 import blake3
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 import tree
-from recording import (
-    HEAD_LEN, KEY_PREFIX, LEAF_KEY, MAX_EVENT_LEN, MOST, SALT_LEN, TREE_KEY,
-    Head, Statement, Verifier, ring_text, session_text,
+from layouts import (
+    HEAD_LEN, KEY_PREFIX, LEAF_KEY, MAX_EVENT_LEN, MOST, SALT_LEN, TOMBSTONE_LEN, TREE_KEY,
+    Fault, Head, Statement, ring_text, session_text,
 )  # fmt: skip
+from recording import Verifier
 
 MAX_PROOF_FILE_LEN = 2 * MAX_EVENT_LEN + (1 << 20)
 PROOF_FORMAT, CHECKPOINT_FORMAT = "weir-proof-1", "weir-checkpoint-1"
@@ -127,13 +129,19 @@ def write_checkpoint(path, checkpoint):
 
 def segments(arguments):
     with os.scandir(arguments.directory) as entries:
-        entries = [entry for entry in entries if entry.name.endswith(".seg")]
-    names = sorted(entry.name for entry in entries if entry.is_file(follow_symlinks=False))
-    if not names:
-        raise Refused(f"{arguments.directory} holds no segments, which proves nothing")
+        every = sorted(entry.name for entry in entries if entry.is_file(follow_symlinks=False))
+    names = [name for name in every if name.endswith(".seg")]
     auditors = [auditor_key(path) for path in arguments.auditor_key]
     verifier = Verifier(trusted_keys(arguments.key), arguments.first, read_checkpoint(arguments.checkpoint), auditors)
     lines, events, bad, closed = [], 0, 0, 0
+    for name in [name for name in every if name.endswith(".tomb")][-1:]:
+        line, bad, removed = tombstone(os.path.join(arguments.directory, name), verifier)
+        names = [name for name in names if not name[:-4].isdecimal() or int(name[:-4]) > removed]
+        lines.append(line)
+        if not arguments.json:
+            print(f"{'BAD ' if bad else 'gone'}  {name}  {line['finding']}")
+    if not names:
+        raise Refused(f"{arguments.directory} holds no segments, which proves nothing")
     for name in names:
         with open(os.path.join(arguments.directory, name), "rb") as file:
             report = verifier.segment(file, name == names[-1] and not arguments.sealed)
@@ -160,6 +168,20 @@ def segments(arguments):
         if closed:
             print(f"{closed} of them encrypted and not opened: their bytes were verified, not what their events say")
     return bad == 0
+
+
+def tombstone(path, verifier):
+    """What is to be said of a tombstone, whether it is at fault, and the number of the last segment that it removed."""
+    with open(path, "rb") as file:
+        data = file.read(TOMBSTONE_LEN + 1)
+    line = {"file": os.path.basename(path), "number": 0, "events": 0, "fault": None, "offset": None}
+    try:
+        stone = verifier.following(data)
+    except Fault as fault:
+        return line | {"fault": fault.word, "offset": fault.offset, "finding": str(fault)}, 1, 0
+    removed, latest = (datetime.fromtimestamp(at / 1e6, timezone.utc).isoformat() for at in (stone.removed, stone.latest))
+    finding = f"segments 1 to {stone.number}, {stone.events} events until {latest}: removed by {stone.reason}, last on {removed}"
+    return line | {"number": stone.number, "events": stone.events, "finding": finding}, 0, stone.number
 
 
 def proof(arguments):

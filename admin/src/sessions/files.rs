@@ -13,14 +13,29 @@ use super::auditor;
 use super::find::Blocks;
 use crate::progress;
 
-/// Every regular file but hidden ones and notes, by name: the recorder numbers them with leading zeros.
+/// Every segment, by name: the recorder numbers them with leading zeros.
 pub(super) fn segments(dir: &Path) -> Result<Vec<PathBuf>> {
+    with_extension(dir, "seg")
+}
+
+/// What retention left of the segments it removed. Of several the last one counts.
+pub(super) fn tombstone(dir: &Path) -> Result<Option<PathBuf>> {
+    Ok(with_extension(dir, "tomb")?.pop())
+}
+
+/// What a segment's file says by its name.
+pub(super) fn number(path: &Path) -> Option<u64> {
+    path.file_stem()?.to_str()?.parse().ok()
+}
+
+/// Regular files alone.
+fn with_extension(dir: &Path, wanted: &str) -> Result<Vec<PathBuf>> {
     let entries = std::fs::read_dir(dir).with_context(|| format!("cannot read {}", dir.display()))?;
     let mut files = Vec::new();
     for entry in entries {
         let entry = entry?;
         let name = entry.file_name();
-        let wanted = Path::new(&name).extension().is_some_and(|extension| extension == "seg");
+        let wanted = Path::new(&name).extension().is_some_and(|extension| extension == wanted);
         if wanted && entry.file_type()?.is_file() {
             files.push(entry.path());
         }

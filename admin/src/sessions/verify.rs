@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result, bail};
 use serde::Serialize;
 use weir_segment::{AuditorKey, Checkpoint, Fault, Finding, Report, Verifier};
 
+use super::removed::{self, Removed};
 use super::{auditor, files};
 
 /// What the auditor knows of the directory besides its keys.
@@ -29,6 +30,9 @@ struct Line {
     sealed: bool,
     /// Contents were looked at: it is clear, or one of the keys opened it.
     opened: bool,
+    /// Of the tombstone: why and when those segments, to this number, were removed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    removed: Option<Gone>,
     /// FORMAT.md's word for what is wrong, and where; none: all is well.
     fault: Option<&'static str>,
     offset: Option<u64>,
@@ -36,20 +40,30 @@ struct Line {
     finding: Option<String>,
 }
 
+#[derive(Serialize)]
+struct Gone {
+    reason: String,
+    unix_us: i64,
+    latest_unix_us: i64,
+}
+
 pub(super) fn run(dir: &Path, key: &Path, options: &Options) -> Result<ExitCode> {
     auditor::keys(|auditors| verify(dir, &public_keys(key)?, auditors, options))?
 }
 
 fn verify(dir: &Path, trusted: &[[u8; 32]], auditors: &[AuditorKey], options: &Options) -> Result<ExitCode> {
-    let segments = files::segments(dir)?;
-    if segments.is_empty() {
-        bail!("{} holds no segments, which proves nothing", dir.display());
-    }
     let mut verifier = Verifier::new(trusted).starting_at(options.first).opening_with(auditors);
     if let Some(checkpoint) = options.checkpoint.as_deref().map(remembered).transpose()?.flatten() {
         verifier = verifier.remembering(checkpoint);
     }
-    let mut lines = Vec::with_capacity(segments.len());
+    let (removed, segments) = removed::follow(dir, &mut verifier)?;
+    let mut lines = Vec::with_capacity(segments.len() + 1);
+    if let Some(removed) = &removed {
+        if !options.json {
+            say!("{removed}");
+        }
+        lines.push(Line::of(removed));
+    }
     for path in &segments {
         let may_be_open = Some(path) == segments.last() && !options.sealed;
         let report = verifier.segment(files::open(path)?, may_be_open)?;
@@ -59,7 +73,7 @@ fn verify(dir: &Path, trusted: &[[u8; 32]], auditors: &[AuditorKey], options: &O
         }
         lines.push(line);
     }
-    let count = lines.len();
+    let count = segments.len();
     let mut bad = lines.iter().filter(|line| line.finding.is_some()).count();
     match verifier.finish() {
         // A damaged segment is no evidence that the list was set back besides.
@@ -77,7 +91,8 @@ fn verify(dir: &Path, trusted: &[[u8; 32]], auditors: &[AuditorKey], options: &O
     if options.json {
         say!("{}", serde_json::to_string_pretty(&lines)?);
     } else if bad == 0 {
-        let events: u64 = lines.iter().map(|line| line.events).sum();
+        let left = lines.iter().filter(|line| line.removed.is_none());
+        let events: u64 = left.map(|line| line.events).sum();
         say!("{count} segments, {events} events: complete, in order, unaltered");
         let closed = lines.iter().filter(|line| !line.opened).count();
         if closed > 0 {
@@ -119,9 +134,30 @@ impl Line {
             bytes: report.bytes,
             sealed: report.seal.is_some(),
             opened: report.opened,
+            removed: None,
             fault: finding.map(|finding| finding.fault.word()),
             offset: finding.map(|finding| finding.offset),
             finding: finding.map(Finding::to_string),
+        }
+    }
+
+    /// What is gone on purpose.
+    fn of(removed: &Removed) -> Self {
+        Self {
+            file: removed.file.clone(),
+            number: removed.number,
+            events: removed.events,
+            bytes: removed.bytes,
+            sealed: true,
+            opened: true,
+            removed: Some(Gone {
+                reason: removed.reason.clone(),
+                unix_us: removed.removed_unix_us,
+                latest_unix_us: removed.latest_unix_us,
+            }),
+            fault: removed.fault,
+            offset: removed.fault.map(|_| 0),
+            finding: removed.finding.clone(),
         }
     }
 
@@ -134,6 +170,7 @@ impl Line {
             bytes: 0,
             sealed: false,
             opened: false,
+            removed: None,
             fault: Some(fault.word()),
             offset: None,
             finding: Some(fault.to_string()),

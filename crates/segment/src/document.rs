@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::mem::{offset_of, size_of};
 
 use crate::body::{
-    self, Admin, Close, Effect, Gap, HoldOpened, Identity, Kind, MaskLedger, Mint, NotedRule, Open, Outcome,
-    Release, Released, Request, Response, Upload, Verdict,
+    self, Admin, Close, Effect, Gap, HoldOpened, Identity, Kind, MaskLedger, Mint, NotedRule, Open, Original,
+    Outcome, Release, Released, Request, Response, Upload, Verdict,
 };
 use crate::index::{Block, Entry, Intent, Posting, RingEntry, SessionEntry, Span, WordEntry};
 use crate::*;
@@ -45,6 +45,8 @@ fn the_documents_constants_are_the_codes() {
         ("PIECE_LEN", index::PIECE_LEN),
         ("TAG_LEN", frame::TAG_LEN),
         ("ENVELOPE_LEN", header::ENVELOPE_LEN),
+        ("STONE_LEN", tombstone::STONE_LEN),
+        ("TOMBSTONE_LEN", TOMBSTONE_LEN),
         ("MAX_RECIPIENTS", MAX_RECIPIENTS),
         ("FRONT_LEN", header::FRONT_LEN),
         ("RECORDER_CORE", usize::from(RingId::RECORDER_CORE)),
@@ -66,10 +68,13 @@ fn the_documents_constants_are_the_codes() {
         ("stored key", key(hash::STORED_KEY)),
         ("salts input", bytes(hash::SALTS_INPUT)),
         ("data key info", key(envelope::INFO)),
+        ("originals info", key(originals::INFO)),
+        ("originals purpose", bytes(originals::PURPOSE)),
         ("payload key purpose", bytes(payload::PAYLOAD_PURPOSE)),
         ("salt secret purpose", bytes(payload::SALTS_PURPOSE)),
         ("token key purpose", bytes(payload::TOKENS_PURPOSE)),
         ("seal purpose", bytes(&seal::PURPOSE)),
+        ("tombstone purpose", bytes(&tombstone::PURPOSE)),
         ("public key prefix", seal::PUBLIC_KEY_PREFIX.to_owned()),
         ("auditor key prefix", auditor::AUDITOR_KEY_PREFIX.to_owned()),
         ("proof format", proof_file::PROOF_FORMAT.to_owned()),
@@ -199,10 +204,7 @@ fn head_and_statement_lie_as_the_document_says() {
         lists_words: true,
         public_key: [15; 32],
     };
-    let mut der =
-        vec![0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
-    der.extend_from_slice(&[1; 32]);
-    let payload = statement.sign(&SigningKey::from_pkcs8(&der).unwrap()).payload();
+    let payload = statement.sign(&signing_key()).payload();
     let field = |name| part(&payload, "Seal", name);
     assert_eq!(layout("Seal").1, seal::SEAL_PAYLOAD_LEN);
     assert_eq!(field("seal purpose"), seal::PURPOSE);
@@ -223,6 +225,54 @@ fn head_and_statement_lie_as_the_document_says() {
     assert_eq!(field("root of the segment before"), statement.previous_root.0);
     assert_eq!(field("flags"), [3, 0, 0, 0]);
     assert_eq!(field("Ed25519 public key"), statement.public_key);
+}
+
+fn signing_key() -> SigningKey {
+    let mut der =
+        vec![0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
+    der.extend_from_slice(&[1; 32]);
+    SigningKey::from_pkcs8(&der).unwrap()
+}
+
+#[test]
+fn the_tombstone_lies_as_the_document_says() {
+    let key = signing_key();
+    let stone = Tombstone {
+        number: 0x0102_0304_0506_0708,
+        id: [0xa1; 16],
+        root: Digest([0xa2; 32]),
+        sealed_unix_us: -3,
+        events: 4,
+        bytes: 5,
+        latest_unix_us: -6,
+        removed_unix_us: 7,
+        reason: Removed::BySize,
+        node: "clinic".to_owned(),
+        public_key: [0; 32],
+    };
+    let bytes = stone.sign(&key);
+    let field = |name| part(&bytes, "Tombstones", name);
+    assert_eq!(layout("Tombstones").1, TOMBSTONE_LEN);
+    assert_eq!(field("tombstone purpose"), tombstone::PURPOSE);
+    assert_eq!(field("number of the last segment removed"), stone.number.to_le_bytes());
+    assert_eq!(field("its segment id"), stone.id);
+    assert_eq!(field("its root"), stone.root.0);
+    assert_eq!(field("when it was sealed"), stone.sealed_unix_us.to_le_bytes());
+    assert_eq!(field("events in all segments removed"), stone.events.to_le_bytes());
+    assert_eq!(field("bytes of all files removed"), stone.bytes.to_le_bytes());
+    assert_eq!(field("latest wall clock of an event removed"), stone.latest_unix_us.to_le_bytes());
+    assert_eq!(field("when they were removed"), stone.removed_unix_us.to_le_bytes());
+    assert_eq!(field("reason of the last removal"), (Removed::BySize as u32).to_le_bytes());
+    assert_eq!(field("node")[..8], *b"\x06clinic\0");
+    assert_eq!(field("Ed25519 public key"), key.public_key());
+    let read = Tombstone::read(&bytes).unwrap();
+    assert_eq!(read, Tombstone { public_key: key.public_key(), ..stone });
+    for at in 0..bytes.len() {
+        let mut bent = bytes;
+        bent[at] ^= 1;
+        assert!(Tombstone::read(&bent).is_err(), "byte {at}");
+        assert!(Tombstone::read(&bytes[..at]).is_err(), "cut at {at}");
+    }
 }
 
 #[test]
@@ -340,6 +390,7 @@ fn bodies_lie_as_the_document_says() {
         Gap: reason, ring, last_sequence, missing_bytes, cut_bytes, since_unix_us, until_unix_us
     );
     assert_body!(Kind::Admin, Admin: json);
+    assert_body!(Kind::Original, Original: envelopes, number, sealed);
     assert_eq!(size_of::<Archived<NotedRule<'static>>>(), 12);
     assert_eq!(offset_of!(Archived<NotedRule<'static>>, effect), 8);
     assert_eq!(size_of::<Archived<Option<String>>>(), 12);

@@ -88,6 +88,9 @@ pub enum Error {
     #[error("the segment's seal is not usable: {0}")]
     Seal(&'static str),
     /// The input's fault.
+    #[error("the tombstone is not usable: {0}")]
+    Tombstone(&'static str),
+    /// The input's fault.
     #[error("the proof does not hold: {0}")]
     Proof(&'static str),
     /// The input's fault.

@@ -110,10 +110,7 @@ impl Header {
         put(&mut out, &self.salt_secret);
         let count = recipients.min(MAX_RECIPIENTS) as u8;
         put(&mut out, &[BLAKE3, self.compression as u8, u8::from(secret) * HPKE, count, 0, 0, 0, 0]);
-        let end = self.node.floor_char_boundary(NODE_LEN);
-        let node = self.node.as_bytes().get(..end).unwrap_or_default();
-        put(&mut out, &[node.len() as u8]);
-        put(&mut out, node);
+        put(&mut out, &node_bytes(&self.node));
         bytes
     }
 
@@ -159,10 +156,7 @@ impl Header {
         if len as usize != HEADER_LEN {
             return Err(Error::Header("its length is not 4096"));
         }
-        let [node_len] = take::<1>(&mut rest);
-        let node = take::<NODE_LEN>(&mut rest);
-        let node = node.get(..usize::from(node_len)).and_then(|node| std::str::from_utf8(node).ok());
-        header.node = node.ok_or(Error::Header("its node name is malformed"))?.to_owned();
+        header.node = node_of(&take(&mut rest)).ok_or(Error::Header("its node name is malformed"))?;
         let zeros: [u8; 24] = take(&mut rest);
         header.envelopes = (0..count)
             .map(|_| Envelope {
@@ -177,6 +171,23 @@ impl Header {
         }
         Ok(header)
     }
+}
+
+/// A node's name, of which `NODE_LEN` bytes count, as headers and tombstones hold it.
+pub(crate) fn node_bytes(node: &str) -> [u8; 1 + NODE_LEN] {
+    let mut bytes = [0; 1 + NODE_LEN];
+    let end = node.floor_char_boundary(NODE_LEN);
+    let node = node.as_bytes().get(..end).unwrap_or_default();
+    let mut out = bytes.as_mut_slice();
+    put(&mut out, &[node.len() as u8]);
+    put(&mut out, node);
+    bytes
+}
+
+/// `None`: malformed.
+pub(crate) fn node_of(bytes: &[u8; 1 + NODE_LEN]) -> Option<String> {
+    let (&len, node) = bytes.split_first()?;
+    Some(std::str::from_utf8(node.get(..usize::from(len))?).ok()?.to_owned())
 }
 
 const UNKNOWN_ENCODING: Error =

@@ -5,7 +5,7 @@
 //!
 //! A segment is a header (`header.rs`), frames (`frame.rs`) of events (`event.rs`, `body.rs`) and padding, index frames
 //! (`index.rs`) and the seal (`seal.rs`). Hashes are in `hash.rs`, the tree in `merkle.rs`. Encryption is in `envelope.rs`
-//! (to whom) and `payload.rs` (of what).
+//! (to whom) and `payload.rs` (of what). What retention leaves of a segment is in `tombstone.rs`.
 #![forbid(unsafe_code)]
 
 mod auditor;
@@ -26,12 +26,14 @@ mod id;
 mod index;
 mod ledger;
 mod merkle;
+mod originals;
 mod payload;
 mod proof;
 mod proof_file;
 mod reader;
 mod recover;
 mod seal;
+mod tombstone;
 mod verify;
 mod view;
 mod words;
@@ -39,8 +41,8 @@ mod words;
 pub use auditor::{AuditorKey, auditor_key_text, parse_auditor_key};
 pub use batch::Batch;
 pub use body::{
-    Admin, Body, Close, Effect, Gap, HoldOpened, Identity, Kind, MaskLedger, Mint, NotedRule, Open, Outcome,
-    Release, Released, Request, Response, Upload, Verdict,
+    Admin, Body, Close, Effect, Gap, HoldOpened, Identity, Kind, MaskLedger, Mint, NotedRule, Open, Original,
+    Outcome, Release, Released, Request, Response, Upload, Verdict,
 };
 pub use builder::{Builder, Recipients, Sealed, recorder_event};
 pub use checkpoint::Checkpoint;
@@ -54,11 +56,13 @@ pub use header::{Compression, HEADER_LEN, Header, MAX_RECIPIENTS};
 pub use id::{RingId, Sequence, SessionId};
 pub use index::{Block, Index, Intent, Posting, RingEntry, SessionEntry, Span, WordEntry};
 pub use ledger::Carry;
+pub use originals::{OpenOriginals, Originals};
 pub use proof::{Proof, Proven, prove};
 pub use proof_file::MAX_PROOF_FILE_LEN;
 pub use reader::{Frame, Reader};
 pub use recover::{Recovered, recover};
 pub use seal::{Seal, SigningKey, Statement, parse_public_key, public_key_text};
+pub use tombstone::{Removed, TOMBSTONE_LEN, Tombstone};
 pub use verify::Verifier;
 pub use view::decode;
 pub use words::{Field, verdict_word, words};

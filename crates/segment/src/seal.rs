@@ -33,6 +33,10 @@ impl SigningKey {
     pub fn public_key(&self) -> [u8; 32] {
         self.0.public_key().as_ref().try_into().unwrap_or_default()
     }
+
+    pub(crate) fn sign(&self, bytes: &[u8]) -> [u8; 64] {
+        self.0.sign(bytes).as_ref().try_into().unwrap_or([0; 64])
+    }
 }
 
 /// What a public key's file begins with.
@@ -119,8 +123,7 @@ impl Statement {
         put(&mut out, &flags.to_le_bytes());
         put(&mut out, &[0; 4]);
         put(&mut out, &self.public_key);
-        let signature = key.0.sign(&statement).as_ref().try_into().unwrap_or([0; 64]);
-        Seal { statement, signature }
+        Seal { statement, signature: key.sign(&statement) }
     }
 }
 

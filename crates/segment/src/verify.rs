@@ -20,6 +20,7 @@ use crate::merkle::Tree;
 use crate::payload::is_plain;
 use crate::reader::{Frame, Reader};
 use crate::seal::{Seal, Statement};
+use crate::tombstone::Tombstone;
 use crate::{Damage, Error, Header, RingId, Sequence, SessionId};
 
 /// Verifies the segments of one node in their order.
@@ -94,6 +95,25 @@ impl<'k> Verifier<'k> {
     pub const fn starting_at(mut self, number: u64) -> Self {
         self.first = Some(number);
         self
+    }
+
+    /// The list goes on behind what a tombstone's file says was removed. Before the first segment, and after the settings.
+    ///
+    /// # Errors
+    /// The file is no tombstone that a trusted key signed, or not of the segment that the checkpoint names.
+    pub fn following(&mut self, file: &[u8]) -> Result<Tombstone, Fault> {
+        let tombstone = Tombstone::read(file).map_err(|_| Fault::Forged)?;
+        let Tombstone { number, root, sealed_unix_us, public_key, .. } = tombstone;
+        if !self.trusted.contains(&public_key) {
+            return Err(Fault::UntrustedKey { public_key });
+        }
+        // Of the removed, only the last is known.
+        let covered = self.remembered.take_if(|remembered| remembered.number <= number);
+        if covered.is_some_and(|remembered| remembered.number == number && remembered.root != root) {
+            return Err(Fault::SetBack { remembered: number });
+        }
+        self.previous = Some(Previous { number, seal: Some((root, sealed_unix_us)) });
+        Ok(tombstone)
     }
 
     /// The segment that `checkpoint` names must still be there, the same.

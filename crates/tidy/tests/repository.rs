@@ -11,6 +11,8 @@ const DIRECTION: &[(&str, &[&str])] = &[
     ("weir-segment", &[]),
     ("weir-ring", &[]),
     ("weir-sources", &[]),
+    ("weir-ssh", &[]),
+    ("weir-ssh-fuzz", &["weir-ssh"]),
     ("weir-tidy", &[]),
     ("weir-scan", &["weir-policy"]),
     ("weir-sql", &["weir-policy"]),

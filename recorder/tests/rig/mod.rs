@@ -1,6 +1,8 @@
 //! A directory, a key, rings, and the reading of what came out.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
 
+pub mod judges;
+
 use std::io::BufReader;
 use std::path::PathBuf;
 

@@ -76,6 +76,15 @@ impl Page {
     }
 
     fn verification(&mut self, report: &Report) {
+        let removed = report.verification.removed.iter().map(|removed| {
+            vec![
+                removed.file.clone(),
+                removed.events.to_string(),
+                removed.bytes.to_string(),
+                "removed by retention".into(),
+                removed.to_string(),
+            ]
+        });
         let rows = report.verification.segments.iter().map(|segment| {
             vec![
                 segment.file.clone(),
@@ -85,7 +94,12 @@ impl Page {
                 segment.finding.clone().unwrap_or_else(|| "as it was written".into()),
             ]
         });
-        self.table("Verification", &["segment", "events", "bytes", "root", "result"], rows.collect(), None);
+        self.table(
+            "Verification",
+            &["segment", "events", "bytes", "root", "result"],
+            removed.chain(rows).collect(),
+            None,
+        );
     }
 
     fn lists(&mut self, report: &Report) {

@@ -1,11 +1,12 @@
 //! Whether the segments under a report are as they were written.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use serde::Serialize;
 use weir_segment::{Finding, Verifier};
 
+use crate::sessions::removed::{self, Removed};
 use crate::sessions::{auditor, files};
 
 #[derive(Debug, Serialize)]
@@ -13,6 +14,8 @@ pub(super) struct Verification {
     /// Segments that are not as they were written.
     pub faults: u64,
     pub sealed: u64,
+    /// What retention removed, from the first segment on.
+    pub removed: Option<Removed>,
     pub segments: Vec<Segment>,
 }
 
@@ -31,16 +34,13 @@ pub(super) struct Segment {
 
 /// Verifies the whole list: a span's segments are only as good as the links between them.
 pub(super) fn verify(dir: &Path, trusted: &[[u8; 32]], first: u64, sealed: bool) -> Result<Verification> {
-    let paths = files::segments(dir)?;
-    if paths.is_empty() {
-        bail!("{} holds no segments, which proves nothing", dir.display());
-    }
-    auditor::keys(|keys| judge(&paths, Verifier::new(trusted).starting_at(first).opening_with(keys), sealed))?
+    auditor::keys(|keys| judge(dir, Verifier::new(trusted).starting_at(first).opening_with(keys), sealed))?
 }
 
-fn judge(paths: &[PathBuf], mut verifier: Verifier<'_>, sealed: bool) -> Result<Verification> {
+fn judge(dir: &Path, mut verifier: Verifier<'_>, sealed: bool) -> Result<Verification> {
+    let (removed, paths) = removed::follow(dir, &mut verifier)?;
     let mut segments = Vec::with_capacity(paths.len());
-    for path in paths {
+    for path in &paths {
         let may_be_open = Some(path) == paths.last() && !sealed;
         let report = verifier.segment(files::open(path)?, may_be_open)?;
         segments.push(Segment {
@@ -55,7 +55,8 @@ fn judge(paths: &[PathBuf], mut verifier: Verifier<'_>, sealed: bool) -> Result<
     }
     let count =
         |wanted: fn(&Segment) -> bool| segments.iter().filter(|segment| wanted(segment)).count() as u64;
-    let faults = count(|segment| segment.finding.is_some());
+    let fault = removed.as_ref().is_some_and(|removed| removed.fault.is_some());
+    let faults = count(|segment| segment.finding.is_some()) + u64::from(fault);
     let sealed = count(|segment| segment.root.is_some());
-    Ok(Verification { faults, sealed, segments })
+    Ok(Verification { faults, sealed, removed, segments })
 }
