@@ -76,7 +76,9 @@ fn the_doctor_finds_each_way_past_the_masks_that_a_backend_role_has() {
     assert!(line.is_some_and(|line| line.contains("NOSUPERUSER")), "{lines}");
     superuser(
         &appliance,
-        &format!("ALTER ROLE {USER} NOSUPERUSER; REVOKE SELECT ON ALL TABLES IN SCHEMA public FROM {USER}, PUBLIC"),
+        &format!(
+            "ALTER ROLE {USER} NOSUPERUSER; REVOKE SELECT ON ALL TABLES IN SCHEMA public FROM {USER}, PUBLIC"
+        ),
     );
     let fenced = finding(&doctor(&appliance, &["--json"]), "protected-columns");
     assert_eq!(fenced.0, "ok", "{fenced:?}");
