@@ -73,6 +73,12 @@ pub(crate) enum Command {
                       Examples:\n  weir-admin ship --config /etc/weir/weir.toml\n  weir-admin ship --check"
     )]
     Ship(ShipArgs),
+    /// Look at what the gateway stands on: upstreams' roles and privileges, and the way to them
+    #[command(
+        after_help = "One line a finding: ok, warn or fail, and what to do. Ends with 1 where anything fails.\n\n\
+                      Examples:\n  weir-admin doctor --config /etc/weir/weir.toml\n  weir-admin doctor --json"
+    )]
+    Doctor(TableArg),
     /// Development only: an issuer, its tokens, and the whole appliance on loopback
     #[command(subcommand)]
     Dev(Dev),

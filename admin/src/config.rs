@@ -49,8 +49,8 @@ pub(crate) struct Config {
     /// Data planes' own, but for whom their certificates name.
     #[serde(default, rename = "listener")]
     listeners: Vec<Listener>,
-    #[serde(default, rename = "policy")]
-    _policy: Option<toml::Value>,
+    #[serde(default)]
+    pub policy: Option<PolicySource>,
     /// None: what people do through the service is not recorded.
     #[serde(default)]
     pub recorder: Option<Recorder>,
@@ -59,6 +59,13 @@ pub(crate) struct Config {
     /// `weir-admin ship`'s own.
     #[serde(default, rename = "ship")]
     _ship: Option<toml::Value>,
+}
+
+/// Where data planes have their rules from; `doctor` looks at what they protect.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct PolicySource {
+    pub bundle: PathBuf,
+    pub trusted_keys: Vec<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]

@@ -14,6 +14,7 @@ mod clock;
 mod commands;
 mod config;
 mod dev;
+mod doctor;
 mod init;
 mod jwks;
 mod keys;

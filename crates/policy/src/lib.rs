@@ -18,6 +18,7 @@ mod http_match;
 mod identity;
 mod mask_plan;
 mod policy;
+mod protected;
 mod request;
 mod rule;
 mod scanner;
@@ -40,6 +41,7 @@ pub use facts::{
 pub use identity::{Caller, Identity, Target};
 pub use mask_plan::{ColumnMask, MaskMethod, MaskPlan, PatternMask, Validator};
 pub use policy::Policy;
+pub use protected::protected_columns;
 pub use request::{Binds, Body, Connect, Fields, Http, Moment, Request, Sql};
 pub use scanner::{PatternIndex, ScanError, Scanner};
 pub use time::Timestamp;

@@ -19,6 +19,7 @@ mod cancels;
 mod channel_binding;
 mod chaos;
 mod contents;
+mod doctor;
 mod drivers;
 mod evasions;
 mod evidence;
