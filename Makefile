@@ -15,7 +15,7 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 # What a build needs, and what the tests, the demo and the load tests talk to besides.
 BUILD_PACKAGES := build-essential clang libclang-dev libhyperscan-dev pkg-config
 RUN_PACKAGES := curl openssl postgresql-15 postgresql-client-15
-TEST_PACKAGES := default-jdk-headless libpostgresql-jdbc-java nodejs postgresql-15-pgaudit python3-venv systemd
+TEST_PACKAGES := default-jdk-headless haproxy libpostgresql-jdbc-java nginx-light nodejs postgresql-15-pgaudit python3-venv systemd wget
 
 .PHONY: help build demo test bench torture fuzz check conformance package clean system-packages test-packages load-packages drivers
 

@@ -167,7 +167,9 @@ impl HttpMachine {
         let status = match self.gathered {
             Gathered::TooLong if unseen => 413,
             Gathered::Encoded if unseen => 415,
-            _ => denial_status(denial.reason),
+            Gathered::All | Gathered::Nothing | Gathered::TooLong | Gathered::Encoded => {
+                denial_status(denial.reason)
+            }
         };
         let rest = self.unread.take();
         let skips = self.gathered == Gathered::Nothing && !self.request.expects_continue;
@@ -313,7 +315,7 @@ impl Machine for HttpMachine {
         }
         Ok(self.answer(
             Answer {
-                status: 503,
+                status: if self.request.responds_async { 202 } else { 503 },
                 message: "this request waits for approval; send the same request again later",
                 hold: Some(hold),
                 retry_after: Some(30),

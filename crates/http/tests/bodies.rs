@@ -61,7 +61,7 @@ fn a_chunked_body_that_nobody_looks_into_is_framed_anew_as_it_comes() {
         "POST /a HTTP/1.1\r\nHost: gw\r\nAuthorization: Bearer t\r\nExpect: 100-continue\r\n\
                        Transfer-Encoding: chunked\r\n\r\n4\r\nWiki\r\n5;x=y\r\npe",
     );
-    let waiting = seen(&[half.clone()]);
+    let waiting = seen(std::slice::from_ref(&half));
     assert!(text(&waiting.to_client).starts_with("HTTP/1.1 100 Continue\r\n\r\n"));
     assert!(text(&waiting.to_upstream).contains("transfer-encoding: chunked\r\n\r\n<Wikipe"));
     let whole = seen(&[half, client("dia\r\n0\r\nA: b\r\n\r\n"), upstream(NO_CONTENT), get("/b")]);

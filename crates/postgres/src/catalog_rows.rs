@@ -378,7 +378,7 @@ mod tests {
                 method: MaskMethod::Token,
             }
         });
-        MaskPlan { columns: columns.collect(), patterns: Vec::new(), scanner: None }
+        MaskPlan { json: Vec::new(), columns: columns.collect(), patterns: Vec::new(), scanner: None }
     }
 
     /// Rows as `kind a b c d schema.table.name`, `_` for what is not there.

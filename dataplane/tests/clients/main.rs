@@ -18,6 +18,8 @@ mod bypasses;
 mod cancels;
 mod channel_binding;
 mod contents;
+#[path = "../../../crates/http/tests/desync/mod.rs"]
+mod desync;
 mod drivers;
 mod evasions;
 mod evidence;
@@ -45,4 +47,7 @@ mod survival;
 mod upstream_logins;
 mod web;
 mod web_bodies;
+mod web_clients;
+mod web_desync;
+mod web_faults;
 mod what_if;
