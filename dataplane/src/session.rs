@@ -20,6 +20,7 @@ mod flow;
 mod held;
 pub(crate) mod login;
 pub(crate) mod machine;
+mod originals;
 #[cfg(test)]
 mod panics;
 mod purse;
@@ -388,6 +389,11 @@ impl<M: Machine + 'static> Session<M> {
         let noted = self.desk.notes(&worker, &mut bench.out.notes, self.now);
         self.return_queues(bench);
         noted?;
+        if self.greeted {
+            // What ended the session is not done with, and was said all the same.
+            let said = if outcome.is_err() { input } else { input.get(..at).unwrap_or_default() };
+            self.desk.originals(&worker, from, said, self.now)?;
+        }
         self.flush_run(from.other(), run.of(input), bench, context)?;
         self.flush(from, bench, context)?;
         outcome.map(|()| at)

@@ -237,7 +237,8 @@ impl Sees for Looking<'_> {
             | Body::MaskLedger(_)
             | Body::Mint(_)
             | Body::Gap(_)
-            | Body::Admin(_) => {}
+            | Body::Admin(_)
+            | Body::Original(_) => {}
         }
     }
 }

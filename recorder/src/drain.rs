@@ -150,12 +150,13 @@ impl Drain {
                 ring: id.0,
                 last_sequence: last.0,
                 missing_bytes: self.store.settings.ring_bytes,
+                since_unix_us: self.store.inherited_unix_us(),
                 until_unix_us: clock::wall_unix_us(),
                 ..Gap::default()
             };
-            if self.store.close_sessions(id, "the data plane ended while the recorder was down")? > 0 {
-                self.store.note(Body::Gap(gap))?;
-            }
+            self.store.close_sessions(id, "the data plane ended while the recorder was down")?;
+            // Even where no session of it is known: one may have begun and be lost whole.
+            self.store.note(Body::Gap(gap))?;
             self.store.retire(id);
         }
         Ok(())

@@ -61,6 +61,8 @@ pub struct Store {
     own_ring: RingId,
     own_sequence: Sequence,
     retired: HashSet<RingId>,
+    /// The latest event of the recorder before this one.
+    inherited_unix_us: i64,
 }
 
 impl Store {
@@ -84,6 +86,7 @@ impl Store {
         };
         let (own_ring, own_sequence) = own;
         let behind_us = carry.sealed_unix_us.saturating_sub(now);
+        let inherited_unix_us = carry.latest_unix_us;
         let mut batch = Batch::with_capacity(BATCH_ROOM);
         let (builder, path, file) = begin(&settings, &key, disk.as_mut(), &carry, &mut batch)?;
         let mut store = Self {
@@ -102,6 +105,7 @@ impl Store {
             own_ring,
             own_sequence,
             retired: HashSet::new(),
+            inherited_unix_us,
         };
         store.forget_dead_recorders();
         if behind_us > 0 {
@@ -226,6 +230,12 @@ impl Store {
     #[must_use]
     pub fn last_sequence(&self, ring: RingId) -> Sequence {
         self.builder().map_or(Sequence(0), |builder| builder.last_sequence(ring))
+    }
+
+    /// When the recorder before this one recorded its last; zero where there was none.
+    #[must_use]
+    pub const fn inherited_unix_us(&self) -> i64 {
+        self.inherited_unix_us
     }
 
     /// Rings of data planes that the record knows and that were not retired.

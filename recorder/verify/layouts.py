@@ -31,7 +31,7 @@ LEAF_KEY, TREE_KEY, HEADER_KEY, INDEX_KEY, STORED_KEY, DATA_KEY_INFO = (
 )
 PAYLOAD_PURPOSE, SALTS_PURPOSE = b"weir segment payloads, v1", b"weir segment salt secret, v1"
 ZSTD_MAGIC, ZSTD_LENGTHS = bytes.fromhex("28b52ffd"), {0x20: (1, 0), 0x60: (2, 256), 0xA0: (4, 0)}
-KINDS = ("session-open session-close request hold release response upload mask-ledger outcome mint gap admin").split()
+KINDS = ("session-open session-close request hold release response upload mask-ledger outcome mint gap admin original").split()
 
 
 class Fault(Exception):

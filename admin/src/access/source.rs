@@ -11,6 +11,7 @@
 //! channel_binding = "prefer"            # postgres over TLS: or "require", or "disable" where a proxy ends TLS
 //! database = "clinic"
 //! record = "durable"                    # or "fast"; "off" needs unrecorded = "for measurement only" beside it
+//! originals = ["weir-auditor-x25519:..."] # postgres: keep what was said before masking, for these keys alone
 //! hold_wait = "30s"                     # http: how long a held request waits before its 503
 //!
 //! [[role]]
@@ -37,6 +38,7 @@ use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
 use toml::Spanned;
 use weir_control::{ChannelBinding, Connection, Grant, Protocol, Record, UpstreamAddress, UpstreamTls};
+use weir_segment::{MAX_RECIPIENTS, parse_auditor_key};
 use weir_sources::Source;
 
 use super::{Access, LoginKind, Role, SecretFile, Written, check};
@@ -68,6 +70,8 @@ struct ConnectionSource {
     database: String,
     record: Option<Record>,
     unrecorded: Option<String>,
+    #[serde(default)]
+    originals: Vec<Spanned<String>>,
     hold_wait: Option<Spanned<String>>,
 }
 
@@ -197,6 +201,7 @@ impl AccessFile<'_> {
     }
 
     fn connection(&self, one: ConnectionSource, at: &Place) -> Result<Connection> {
+        let originals = self.originals(&one)?;
         let upstream_at = self.place(&one.upstream);
         let upstream = address(one.upstream.get_ref()).with_context(|| upstream_at.to_string())?;
         let unix = matches!(upstream, UpstreamAddress::Unix { .. });
@@ -238,8 +243,27 @@ impl AccessFile<'_> {
             channel_binding: one.channel_binding,
             database: one.database,
             record: one.record.unwrap_or(Record::Durable),
+            originals,
             hold_wait_ms,
         })
+    }
+
+    /// Public keys, each as `weir-admin keys auditor` prints it.
+    fn originals(&self, one: &ConnectionSource) -> Result<Vec<[u8; 32]>> {
+        let Some(first) = one.originals.first() else { return Ok(Vec::new()) };
+        let (at, name) = (self.place(first), one.name.get_ref());
+        if one.protocol != Protocol::Postgres || one.record == Some(Record::Off) {
+            bail!(
+                "{at}: connection {name:?} cannot keep originals: that needs protocol \"postgres\" and a record"
+            );
+        }
+        if one.originals.len() > MAX_RECIPIENTS {
+            bail!("{at}: connection {name:?} names more than {MAX_RECIPIENTS} keys for its originals");
+        }
+        let key = |text: &Spanned<String>| {
+            parse_auditor_key(text.get_ref()).with_context(|| format!("{}: originals", self.place(text)))
+        };
+        one.originals.iter().map(key).collect()
     }
 
     fn roots(&self, roots: Option<&Path>, at: &Place) -> Result<String> {

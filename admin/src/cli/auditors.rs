@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 
 use super::SegmentsArg;
-use crate::sessions::{Backend, Format, Since};
+use crate::sessions::{Backend, Format, Peer, Since};
 use crate::when;
 
 pub(super) const RECONCILE_HELP: &str = "Exits 1 if anything bypassed the gateway, or was recorded and never seen.\n\nExamples:\n  \
@@ -73,6 +73,10 @@ pub(crate) struct ReplayArgs {
     /// What the client was sent, byte for byte, and nothing else
     #[arg(long, conflicts_with_all = ["from", "speed"])]
     pub bytes: bool,
+    /// What one of the two said before anything was masked, byte for byte: where the connection keeps originals, for a key
+    /// that they were sealed to
+    #[arg(long, value_name = "WHOSE", conflicts_with_all = ["bytes", "from", "speed", "serve"])]
+    pub original: Option<Peer>,
 }
 
 fn speed(text: &str) -> Result<f64, String> {

@@ -132,7 +132,8 @@ impl Summary {
             | Body::Outcome(_)
             | Body::Mint(_)
             | Body::Gap(_)
-            | Body::Admin(_) => {}
+            | Body::Admin(_)
+            | Body::Original(_) => {}
         }
     }
 

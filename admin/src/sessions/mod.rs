@@ -9,6 +9,7 @@ mod files;
 pub(crate) mod filter;
 mod find;
 mod http;
+mod originals;
 mod page;
 mod postgres;
 mod prove;
@@ -27,6 +28,7 @@ use anyhow::{Result, bail};
 use weir_segment::SessionId;
 
 pub(crate) use export::Format;
+pub(crate) use originals::Peer;
 pub(crate) use reconcile::Backend;
 pub(crate) use replay::Since;
 
@@ -94,6 +96,9 @@ pub(crate) fn report(report: &Report) -> Result<ExitCode> {
 fn replay(arg: &ReplayArgs) -> Result<ExitCode> {
     let dir = &arg.segments.segments;
     let session = find(dir, &arg.session)?;
+    if let Some(peer) = arg.original {
+        return originals::run(dir, session, peer);
+    }
     if arg.bytes {
         return replay::bytes(dir, session);
     }

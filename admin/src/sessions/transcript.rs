@@ -87,6 +87,8 @@ impl Transcript {
             Body::Gap(gap) => {
                 self.say(Mark::Gap, &format!("gap in the record: {}", gap.reason), tell);
             }
+            // Sealed to others; `replay --original` reads them.
+            Body::Original(_) => {}
             Body::Upload(_)
             | Body::Hold(_)
             | Body::Release(_)
@@ -208,7 +210,8 @@ fn aside(body: &Body<'_>) -> Option<(Mark, String)> {
         | Body::Request(_)
         | Body::Response(_)
         | Body::Outcome(_)
-        | Body::Gap(_) => return None,
+        | Body::Gap(_)
+        | Body::Original(_) => return None,
     })
 }
 

@@ -76,6 +76,9 @@ pub struct Connection {
     /// Database on the upstream; empty for protocols without.
     pub database: String,
     pub record: Record,
+    /// Whom this connection's sessions seal what was said before masking to: X25519 public keys; empty: it is not kept.
+    #[serde(default)]
+    pub originals: Vec<[u8; 32]>,
     /// Milliseconds an HTTP request waits on hold before it is answered 503.
     pub hold_wait_ms: u64,
 }

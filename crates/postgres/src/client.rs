@@ -149,6 +149,8 @@ impl Session {
             b'P' => self.parse(body, total, out),
             b'Q' => self.query(body, total, out),
             b'S' => Ok(self.sync()),
+            // What was asked before it is answered first.
+            b'X' if !self.queue.is_empty() => Ok(Flow::Wait),
             b'X' => Ok(Self::terminate(alone, out)),
             // Flush.
             _ => Ok(Flow::Pass),

@@ -28,10 +28,11 @@ pub enum Kind {
     Mint = 10,
     Gap = 11,
     Admin = 12,
+    Original = 13,
 }
 
 impl Kind {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::SessionOpen,
         Self::SessionClose,
         Self::Request,
@@ -44,6 +45,7 @@ impl Kind {
         Self::Mint,
         Self::Gap,
         Self::Admin,
+        Self::Original,
     ];
 
     /// `None` for a number that this version does not know.
@@ -68,6 +70,7 @@ impl Kind {
             Self::Mint => "mint",
             Self::Gap => "gap",
             Self::Admin => "admin",
+            Self::Original => "original",
         }
     }
 }
@@ -87,6 +90,7 @@ pub enum Body<'a> {
     Mint(Mint<'a>),
     Gap(Gap<'a>),
     Admin(Admin<'a>),
+    Original(Original<'a>),
 }
 
 impl Body<'_> {
@@ -105,6 +109,7 @@ impl Body<'_> {
             Self::Mint(_) => Kind::Mint,
             Self::Gap(_) => Kind::Gap,
             Self::Admin(_) => Kind::Admin,
+            Self::Original(_) => Kind::Original,
         }
     }
 
@@ -122,7 +127,8 @@ impl Body<'_> {
             | Self::Outcome(_)
             | Self::Mint(_)
             | Self::Gap(_)
-            | Self::Admin(_) => 0,
+            | Self::Admin(_)
+            | Self::Original(_) => 0,
         }
     }
 }
@@ -343,4 +349,16 @@ pub struct Gap<'a> {
 pub struct Admin<'a> {
     #[rkyv(with = AsOwned)]
     pub json: Cow<'a, [u8]>,
+}
+
+/// What was said before anything was masked, encrypted to the connection's own recipients; `originals` reads it.
+#[derive(Archive, Serialize, Clone, Debug, Default, PartialEq, Eq)]
+pub struct Original<'a> {
+    /// The session's key, once for each recipient: in the session's first original only.
+    #[rkyv(with = AsOwned)]
+    pub envelopes: Cow<'a, [u8]>,
+    /// Which of the session's originals this is, from 0.
+    pub number: u64,
+    #[rkyv(with = AsOwned)]
+    pub sealed: Cow<'a, [u8]>,
 }

@@ -5,7 +5,7 @@ use ring::rand::SecureRandom;
 
 use crate::batch::Batch;
 use crate::body::Body;
-use crate::envelope::DataKey;
+use crate::envelope::{self, DataKey};
 use crate::event::{Event, HEAD_LEN, Head, MAX_EVENT_LEN, put};
 use crate::frame::{self, FRAME_HEADER_LEN, FrameType, Lengths, TAG_LEN};
 use crate::hash::{self, Digest, IndexHash, LEAF_PREFIX_LEN, SALT_LEN, Salts, StoredHash};
@@ -319,8 +319,10 @@ fn encrypt(header: &mut Header, recipients: Recipients<'_>) -> Result<Secrets, E
     header.salt_secret = [0; 32];
     let key = DataKey::generate(recipients.random)?;
     let front: [u8; FRONT_LEN] = header.front(count);
-    let envelopes =
-        recipients.keys.iter().map(|&recipient| key.seal_to(recipient, &front, recipients.random));
+    let envelopes = recipients
+        .keys
+        .iter()
+        .map(|&recipient| key.seal_to(recipient, &envelope::INFO, &front, recipients.random));
     header.envelopes = envelopes.collect::<Result<_, _>>()?;
     Ok(Secrets::from_data_key(&key))
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::mem::{offset_of, size_of};
 
 use crate::body::{
-    self, Admin, Close, Effect, Gap, HoldOpened, Identity, Kind, MaskLedger, Mint, NotedRule, Open, Outcome,
-    Release, Released, Request, Response, Upload, Verdict,
+    self, Admin, Close, Effect, Gap, HoldOpened, Identity, Kind, MaskLedger, Mint, NotedRule, Open, Original,
+    Outcome, Release, Released, Request, Response, Upload, Verdict,
 };
 use crate::index::{Block, Entry, Intent, Posting, RingEntry, SessionEntry, Span, WordEntry};
 use crate::*;
@@ -68,6 +68,8 @@ fn the_documents_constants_are_the_codes() {
         ("stored key", key(hash::STORED_KEY)),
         ("salts input", bytes(hash::SALTS_INPUT)),
         ("data key info", key(envelope::INFO)),
+        ("originals info", key(originals::INFO)),
+        ("originals purpose", bytes(originals::PURPOSE)),
         ("payload key purpose", bytes(payload::PAYLOAD_PURPOSE)),
         ("salt secret purpose", bytes(payload::SALTS_PURPOSE)),
         ("token key purpose", bytes(payload::TOKENS_PURPOSE)),
@@ -388,6 +390,7 @@ fn bodies_lie_as_the_document_says() {
         Gap: reason, ring, last_sequence, missing_bytes, cut_bytes, since_unix_us, until_unix_us
     );
     assert_body!(Kind::Admin, Admin: json);
+    assert_body!(Kind::Original, Original: envelopes, number, sealed);
     assert_eq!(size_of::<Archived<NotedRule<'static>>>(), 12);
     assert_eq!(offset_of!(Archived<NotedRule<'static>>, effect), 8);
     assert_eq!(size_of::<Archived<Option<String>>>(), 12);

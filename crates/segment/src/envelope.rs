@@ -59,14 +59,15 @@ impl DataKey {
         secret
     }
 
-    /// Encrypts it to one recipient. `front` is the front of the header that it will stand in.
+    /// Encrypts it to one recipient, for a purpose, and about what it will stand in.
     ///
     /// # Errors
     /// The operator's: no usable public key. The system's: no randomness.
     pub(crate) fn seal_to(
         &self,
         recipient: [u8; 32],
-        front: &[u8],
+        purpose: &[u8; 32],
+        about: &[u8],
         random: &dyn SecureRandom,
     ) -> Result<Envelope, Error> {
         let public =
@@ -75,7 +76,7 @@ impl DataKey {
         let sender = setup_sender_with_rng::<AesGcm256, HkdfSha256, X25519HkdfSha256>(
             &OpModeS::Base,
             &public,
-            &info(front),
+            &[purpose.as_slice(), about].concat(),
             &mut drawn,
         );
         let (encapsulated, mut context) = sender.map_err(|_| Error::Recipient)?;
@@ -93,13 +94,13 @@ impl DataKey {
 
 impl Envelope {
     /// `None`: it is not for this key, or not as it was made.
-    pub(crate) fn open(&self, key: &AuditorKey, front: &[u8]) -> Option<DataKey> {
+    pub(crate) fn open(&self, key: &AuditorKey, purpose: &[u8; 32], about: &[u8]) -> Option<DataKey> {
         let encapsulated = <X25519HkdfSha256 as Kem>::EncappedKey::from_bytes(&self.encapsulated).ok()?;
         let mut context = setup_receiver::<AesGcm256, HkdfSha256, X25519HkdfSha256>(
             &OpModeR::Base,
             &key.secret,
             &encapsulated,
-            &info(front),
+            &[purpose.as_slice(), about].concat(),
         )
         .ok()?;
         let (sealed, tag) = self.sealed.split_first_chunk::<DATA_KEY_LEN>()?;
@@ -108,10 +109,6 @@ impl Envelope {
         context.open_inout_detached(InOutBuf::from(data_key.as_mut_slice()), &[], &tag).ok()?;
         Some(DataKey(data_key))
     }
-}
-
-fn info(front: &[u8]) -> Vec<u8> {
-    [INFO.as_slice(), front].concat()
 }
 
 /// Random bytes that were drawn before, so that drawing can fail where an error can be told. Wiped when dropped.
@@ -168,20 +165,20 @@ mod tests {
         let random = SystemRandom::new();
         let [auditor, other] = [(); 2].map(|()| AuditorKey::generate(&random).unwrap());
         let key = DataKey::generate(&random).unwrap();
-        let envelope = key.seal_to(*auditor.public(), b"header", &random).unwrap();
-        assert_eq!(envelope.open(&auditor, b"header").unwrap().0, key.0);
-        assert!(envelope.open(&other, b"header").is_none());
-        assert!(envelope.open(&auditor, b"another").is_none());
+        let envelope = key.seal_to(*auditor.public(), &INFO, b"header", &random).unwrap();
+        assert_eq!(envelope.open(&auditor, &INFO, b"header").unwrap().0, key.0);
+        assert!(envelope.open(&other, &INFO, b"header").is_none());
+        assert!(envelope.open(&auditor, &INFO, b"another").is_none());
         let mut bent = envelope;
         bent.sealed[3] ^= 1;
-        assert!(bent.open(&auditor, b"header").is_none());
-        let again = key.seal_to(*auditor.public(), b"header", &random).unwrap();
+        assert!(bent.open(&auditor, &INFO, b"header").is_none());
+        let again = key.seal_to(*auditor.public(), &INFO, b"header", &random).unwrap();
         assert_ne!(again.encapsulated, envelope.encapsulated, "never the same ephemeral key twice");
     }
 
     #[test]
     fn a_public_key_that_gives_everybody_the_same_secret_is_no_recipient() {
         let key = DataKey::generate(&SystemRandom::new()).unwrap();
-        assert!(matches!(key.seal_to([0; 32], b"", &SystemRandom::new()), Err(Error::Recipient)));
+        assert!(matches!(key.seal_to([0; 32], &INFO, b"", &SystemRandom::new()), Err(Error::Recipient)));
     }
 }

@@ -226,6 +226,7 @@ fn write_body(body: &Body<'_>, slot: &mut [u8]) -> Result<usize, Failure> {
         Body::Mint(body) => archive(body, slot),
         Body::Gap(body) => archive(body, slot),
         Body::Admin(body) => archive(body, slot),
+        Body::Original(body) => archive(body, slot),
     }
 }
 
@@ -285,6 +286,9 @@ fn body_max_len(body: &Body<'_>) -> usize {
         Body::Mint(mint) => room::<crate::Mint<'_>>(&[mint.credential.len(), mint.id.len()]),
         Body::Gap(gap) => room::<crate::Gap<'_>>(&[gap.reason.len()]),
         Body::Admin(admin) => room::<crate::Admin<'_>>(&[admin.json.len()]),
+        Body::Original(original) => {
+            room::<crate::Original<'_>>(&[original.envelopes.len(), original.sealed.len()])
+        }
     }
 }
 

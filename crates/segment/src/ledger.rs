@@ -39,6 +39,8 @@ pub struct Carry {
     pub root: Digest,
     /// When that one was sealed: the next begins no earlier, whatever the clock says.
     pub sealed_unix_us: i64,
+    /// Its latest event; zero where there was none.
+    pub latest_unix_us: i64,
     pub(crate) rings: Vec<RingEntry>,
     pub(crate) sessions: Vec<(SessionEntry, Vec<(u64, u32)>)>,
 }
@@ -53,7 +55,7 @@ impl Carry {
     /// What a sealed segment carries on, from its seal and its index.
     #[must_use]
     pub fn from_index(sealed: &Statement, index: &Index) -> Self {
-        let &Statement { number, root, sealed_unix_us, .. } = sealed;
+        let &Statement { number, root, sealed_unix_us, latest_unix_us, .. } = sealed;
         let mut intents: HashMap<SessionId, Vec<(u64, u32)>> = HashMap::new();
         for intent in &index.intents {
             intents.entry(intent.session).or_default().push((intent.ordinal, intent.lane));
@@ -61,7 +63,7 @@ impl Carry {
         let open = index.sessions.iter().filter(|session| session.open_at_end);
         let sessions = open.map(|&entry| (entry, intents.remove(&entry.session).unwrap_or_default()));
         let (rings, sessions) = (index.rings.clone(), sessions.collect());
-        Self { number, root, sealed_unix_us, rings, sessions }
+        Self { number, root, sealed_unix_us, latest_unix_us, rings, sessions }
     }
 }
 

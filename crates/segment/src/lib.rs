@@ -26,6 +26,7 @@ mod id;
 mod index;
 mod ledger;
 mod merkle;
+mod originals;
 mod payload;
 mod proof;
 mod proof_file;
@@ -40,8 +41,8 @@ mod words;
 pub use auditor::{AuditorKey, auditor_key_text, parse_auditor_key};
 pub use batch::Batch;
 pub use body::{
-    Admin, Body, Close, Effect, Gap, HoldOpened, Identity, Kind, MaskLedger, Mint, NotedRule, Open, Outcome,
-    Release, Released, Request, Response, Upload, Verdict,
+    Admin, Body, Close, Effect, Gap, HoldOpened, Identity, Kind, MaskLedger, Mint, NotedRule, Open, Original,
+    Outcome, Release, Released, Request, Response, Upload, Verdict,
 };
 pub use builder::{Builder, Recipients, Sealed, recorder_event};
 pub use checkpoint::Checkpoint;
@@ -55,6 +56,7 @@ pub use header::{Compression, HEADER_LEN, Header, MAX_RECIPIENTS};
 pub use id::{RingId, Sequence, SessionId};
 pub use index::{Block, Index, Intent, Posting, RingEntry, SessionEntry, Span, WordEntry};
 pub use ledger::Carry;
+pub use originals::{OpenOriginals, Originals};
 pub use proof::{Proof, Proven, prove};
 pub use proof_file::MAX_PROOF_FILE_LEN;
 pub use reader::{Frame, Reader};

@@ -9,6 +9,7 @@ use zeroize::Zeroize as _;
 
 use crate::auditor::AuditorKey;
 use crate::body::Body;
+use crate::envelope;
 use crate::event::{HEAD_LEN, Head};
 use crate::frame::{self, Damage, ENCRYPTED, FRAME_HEADER_LEN, FrameType, Prefix};
 use crate::hash::{self, Digest, LEAF_PREFIX_LEN, SALT_LEN};
@@ -114,7 +115,7 @@ impl<R: Read> Reader<R> {
         });
         let Some((envelope, key)) = pairs.into_iter().next() else { return Ok(false) };
         let front = self.header_bytes.first_chunk::<FRONT_LEN>().ok_or(Error::Envelope)?;
-        let data_key = envelope.open(key, front).ok_or(Error::Envelope)?;
+        let data_key = envelope.open(key, &envelope::INFO, front).ok_or(Error::Envelope)?;
         self.secrets = Some(Secrets::from_data_key(&data_key));
         Ok(true)
     }

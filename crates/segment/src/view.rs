@@ -15,8 +15,8 @@ use rkyv::{Archive, Portable};
 
 use crate::Error;
 use crate::body::{
-    Admin, Body, Close, Effect, Gap, HoldOpened, Identity, Kind, MaskLedger, Mint, NotedRule, Open, Outcome,
-    Release, Released, Request, Response, Upload, VERSION, Verdict,
+    Admin, Body, Close, Effect, Gap, HoldOpened, Identity, Kind, MaskLedger, Mint, NotedRule, Open, Original,
+    Outcome, Release, Released, Request, Response, Upload, VERSION, Verdict,
 };
 use crate::body::{ArchivedEffect, ArchivedIdentity, ArchivedReleased, ArchivedVerdict};
 use crate::event::Head;
@@ -110,6 +110,14 @@ fn decode_v1(kind: Kind, bytes: &[u8]) -> Result<Body<'_>, Failure> {
             })
         }
         Kind::Admin => Body::Admin(Admin { json: raw(&access::<Admin<'_>>(bytes)?.json) }),
+        Kind::Original => {
+            let original = access::<Original<'_>>(bytes)?;
+            Body::Original(Original {
+                envelopes: raw(&original.envelopes),
+                number: original.number.to_native(),
+                sealed: raw(&original.sealed),
+            })
+        }
     })
 }
 

@@ -113,7 +113,8 @@ pub fn words(body: &Body<'_>, tell: &mut dyn FnMut(Field, &str)) {
         | Body::Outcome(_)
         | Body::Mint(_)
         | Body::Gap(_)
-        | Body::Admin(_) => {}
+        | Body::Admin(_)
+        | Body::Original(_) => {}
     }
 }
 

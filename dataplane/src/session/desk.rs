@@ -11,7 +11,7 @@ use std::task::Waker;
 use weir_mask::MaskKey;
 use weir_policy::{Body as HttpBody, Caller, Denial, Effect, Permit, Reason, RecordLevel, Request, Verdict};
 use weir_ring::Sequence;
-use weir_segment::{Body, Direction};
+use weir_segment::{Body, Direction, Originals};
 use weir_wire::{Lane, Side};
 
 use super::answers::Ending;
@@ -19,7 +19,7 @@ use super::held::Held;
 use super::login::{Known, Opening, Refused};
 use super::purse::{SessionPurse, Tabs};
 use super::tell::{is_run, noted, open_body, summary, told};
-use super::{Ended, judge};
+use super::{Ended, judge, originals};
 use crate::clock::Now;
 use crate::record::{Lost, Secrecy, Stamp};
 use crate::roll::Live;
@@ -35,6 +35,8 @@ pub(crate) struct Opened {
     pub mask_key: Rc<MaskKey>,
     pub upstream: Arc<Upstream>,
     pub purse: Rc<SessionPurse>,
+    /// What was said before masking is sealed with this, where the connection keeps it.
+    pub originals: Option<Box<Originals>>,
     _places: Vec<Place>,
 }
 
@@ -145,7 +147,9 @@ impl Desk {
         let mask_key = worker.keys().ok_or_else(|| Ended::gateway("no mask key"))?.local;
         self.live.id.set(session);
         self.live.identified(&proven);
-        let opened = Opened { caller, level, standing, mask_key, upstream, purse, _places: places };
+        let originals = originals::begin(worker, &upstream, session)?;
+        let opened =
+            Opened { caller, level, standing, mask_key, upstream, purse, originals, _places: places };
         let summary = summary(&opened, &self.live, self.protocol, now);
         self.opened = Some(opened);
         if let Some(opened) = &self.opened

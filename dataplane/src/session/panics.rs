@@ -33,6 +33,7 @@ fn standing() -> Arc<Standing> {
         channel_binding: weir_control::ChannelBinding::Prefer,
         database: "d".into(),
         record: weir_control::Record::Fast,
+        originals: Vec::new(),
         hold_wait_ms: 0,
     };
     let state = weir_control::State {

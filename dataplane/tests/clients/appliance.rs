@@ -240,6 +240,11 @@ impl Appliance {
 
     /// The process of this appliance whose command line starts so: a program, and perhaps its first argument.
     pub(crate) fn process(&self, command: &str) -> u32 {
+        self.find(command).unwrap_or_else(|| panic!("{command} does not run"))
+    }
+
+    /// `None`: none runs, or not yet again.
+    pub(crate) fn find(&self, command: &str) -> Option<u32> {
         let processes = fs::read_dir("/proc")
             .unwrap()
             .flatten()
@@ -250,7 +255,7 @@ impl Appliance {
             let program_on = line.find("weir-").and_then(|at| line.get(at..)).unwrap_or_default();
             program_on.starts_with(command) && self.descends(*pid)
         });
-        ours.next().unwrap_or_else(|| panic!("{command} does not run"))
+        ours.next()
     }
 
     fn descends(&self, mut pid: u32) -> bool {

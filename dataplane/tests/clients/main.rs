@@ -17,6 +17,7 @@ mod budgets;
 mod bypasses;
 mod cancels;
 mod channel_binding;
+mod chaos;
 mod contents;
 #[path = "../../../crates/http/tests/desync/mod.rs"]
 mod desync;
@@ -30,7 +31,9 @@ mod holds;
 mod large_objects;
 mod leaks;
 mod login_failures;
+mod memory;
 mod operator_mistakes;
+mod originals;
 mod origins;
 mod outcomes;
 mod postgres;

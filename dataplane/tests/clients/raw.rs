@@ -127,11 +127,27 @@ impl Raw {
     }
 
     /// Completes a handshake.
-    pub(crate) fn over(mut tls: ClientConnection, mut stream: TcpStream) -> Self {
+    pub(crate) fn over(tls: ClientConnection, stream: TcpStream) -> Self {
+        Self::try_over(tls, stream).unwrap()
+    }
+
+    fn try_over(mut tls: ClientConnection, mut stream: TcpStream) -> std::io::Result<Self> {
         while tls.is_handshaking() {
-            tls.complete_io(&mut stream).unwrap();
+            tls.complete_io(&mut stream)?;
         }
-        Self(StreamOwned::new(tls, stream))
+        Ok(Self(StreamOwned::new(tls, stream)))
+    }
+
+    /// As `connect`, where the gateway may just be killed. `None`: it is.
+    pub(crate) fn connect_if_served(appliance: &Appliance) -> Option<Self> {
+        let port = appliance.var("WEIR_PG_PORT").parse().unwrap();
+        let mut stream = TcpStream::connect((appliance.var("WEIR_PG_HOST"), port)).ok()?;
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        stream.write_all(&packet(SSL_REQUEST, b"")).ok()?;
+        let mut answer = [0];
+        stream.read_exact(&mut answer).ok()?;
+        Self::try_over(tls(appliance), stream).ok()
     }
 
     /// An established session of one of the sample's identities.

@@ -214,6 +214,7 @@ impl Gathered {
                 self.outcomes += 1;
                 self.sample(Sort::Outcome, head);
             }
+            Body::Original(_) => {}
             Body::Mint(_) => {
                 self.mints += 1;
                 self.sample(Sort::Mint, head);

@@ -95,6 +95,10 @@ fn content(object: &mut Map<String, Value>, body: &Body<'_>) {
             put("until_unix_us", json!(gap.until_unix_us));
         }
         Body::Admin(admin) => put("action", parsed(&admin.json)),
+        Body::Original(original) => {
+            put("number", json!(original.number));
+            put("sealed_bytes", json!(original.sealed.len()));
+        }
     }
 }
 

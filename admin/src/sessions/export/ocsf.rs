@@ -75,7 +75,8 @@ impl Ocsf {
             | Body::Upload(_)
             | Body::MaskLedger(_)
             | Body::Outcome(_)
-            | Body::Mint(_) => return None,
+            | Body::Mint(_)
+            | Body::Original(_) => return None,
         })
     }
 }

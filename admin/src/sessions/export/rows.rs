@@ -175,6 +175,7 @@ impl Builder {
             }
             Body::Gap(gap) => self.gap(gap),
             Body::Admin(admin) => self.text("detail", parsed(&admin.json).to_string()),
+            Body::Original(original) => self.int("content_bytes", original.sealed.len()),
         }
     }
 

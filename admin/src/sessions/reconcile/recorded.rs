@@ -102,7 +102,8 @@ impl Recorded {
             | Body::Response(_)
             | Body::Upload(_)
             | Body::MaskLedger(_)
-            | Body::Gap(_) => {}
+            | Body::Gap(_)
+            | Body::Original(_) => {}
             Body::Admin(admin) => session.redialled(&parsed(&admin.json)),
         }
     }

@@ -120,6 +120,18 @@ impl Driver {
         self.seen
     }
 
+    /// Feeds the pieces in order, in bits of `cut` bytes; what is held by the end of one is answered.
+    pub(crate) fn converse(mut self, pieces: &[(Side, Vec<u8>)], cut: usize, approve: bool) -> Seen {
+        for (side, bytes) in pieces {
+            self.feed_cut(*side, bytes, &mut std::iter::repeat(&cut));
+            while self.machine.held(Lane(0)).is_some() && !self.seen.closed && self.seen.failed.is_none() {
+                self.release(approve);
+                self.settle();
+            }
+        }
+        self.seen
+    }
+
     fn feed_cut<'c>(&mut self, side: Side, bytes: &[u8], cuts: &mut impl Iterator<Item = &'c usize>) {
         let mut rest = bytes;
         while !rest.is_empty() {

@@ -213,6 +213,25 @@ fn more_than_the_pipeline_holds_makes_the_client_wait() {
 }
 
 #[test]
+fn a_goodbye_waits_for_the_answers_to_what_was_asked_before_it() {
+    let mut driver = driver();
+    driver.client(&[query("select 1"), query("select 2"), message(b'X', b"")].concat());
+    for _ in 0..2 {
+        assert!(!driver.closed);
+        driver.upstream(&[complete("SELECT 1"), ready(b'I')].concat());
+    }
+    assert!(driver.closed);
+    assert_eq!(driver.client_words(), ["C SELECT 1", "Z I", "C SELECT 1", "Z I"]);
+    assert_eq!(driver.upstream_tags(), "QQX");
+    // In the middle of an upload the server answers to nothing else.
+    let mut driver = self::driver();
+    driver.client(&query("copy t from stdin"));
+    driver.upstream(&message(b'G', b"\0\0\0"));
+    driver.client(&message(b'X', b""));
+    assert!(driver.closed);
+}
+
+#[test]
 fn flush_and_close_pass_and_a_portal_may_be_run_again_later() {
     let mut driver = driver();
     driver.client(&query("begin"));

@@ -1,0 +1,4 @@
+//! Sealed packets, meddled with. The body stands in `targets`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| weir_ssh_fuzz::run("sealed", input));
