@@ -157,9 +157,9 @@ impl HttpMachine {
 
     /// Writes the request upstream, with what of its body is here.
     pub(crate) fn allowed(&mut self, permit: &Permit, out: &mut Outbox) -> Action {
-        let plan = permit.obligations().mask.as_ref().filter(|plan| !plan.patterns.is_empty());
+        let plan = permit.obligations().mask.as_ref().filter(|plan| plan.covers_texts());
         self.plan = plan.cloned();
-        self.upload.begin(plan, self.request.encoded);
+        self.upload.begin(plan, self.request.encoded, self.request.kind);
         self.write_head(&mut out.upstream);
         self.upload.take(&self.key, &self.body, &mut out.notes);
         let whole = self.gathered == Gathered::All;

@@ -315,7 +315,7 @@ impl Machine for HttpMachine {
         }
         Ok(self.answer(
             Answer {
-                status: 503,
+                status: if self.request.responds_async { 202 } else { 503 },
                 message: "this request waits for approval; send the same request again later",
                 hold: Some(hold),
                 retry_after: Some(30),

@@ -3,9 +3,12 @@
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use weir_mask::{Ledger, MaskKey, StreamMask};
+use weir_mask::{Ledger, MaskKey};
 use weir_policy::MaskPlan;
 use weir_wire::{NoteKind, Notes};
+
+use crate::content::Content;
+use crate::reply::{ContentKind, Format};
 
 /// Bytes of one note.
 const MAX_NOTE_BYTES: usize = 64 << 10;
@@ -25,7 +28,7 @@ enum How {
     /// No rule protects anything.
     #[default]
     Plain,
-    Scrubbed(Box<StreamMask>),
+    Scrubbed(Box<Content>),
     /// It cannot be scrubbed, so none of it is noted; said once.
     Withheld {
         said: bool,
@@ -34,11 +37,15 @@ enum How {
 
 impl Upload {
     /// Starts with the plan of the request's permit. An `encoded` body cannot be looked through.
-    pub(crate) fn begin(&mut self, plan: Option<&Arc<MaskPlan>>, encoded: bool) {
+    pub(crate) fn begin(&mut self, plan: Option<&Arc<MaskPlan>>, encoded: bool, kind: ContentKind) {
+        let format = match kind {
+            ContentKind::Text(format) => format,
+            ContentKind::Binary | ContentKind::Illegible | ContentKind::Media => Format::Text,
+        };
         self.how = match plan {
             None => How::Plain,
             Some(_) if encoded => How::Withheld { said: false },
-            Some(plan) => match StreamMask::new(Some(Arc::clone(plan)), None) {
+            Some(plan) => match Content::new(format, None, Some(plan), None) {
                 Ok(mask) => How::Scrubbed(Box::new(mask)),
                 Err(_) => How::Withheld { said: false },
             },

@@ -7,6 +7,9 @@ pub enum Error {
     /// The engine failed: the text counts as protected from end to end.
     #[error("masking: {0}")]
     Scan(#[from] weir_policy::ScanError),
+    /// A text is not what it is declared as, or beyond what is read of its kind.
+    #[error("{0}")]
+    Malformed(&'static str),
     /// What a text stands for is hidden deeper, or drawn out longer, than is looked into.
     #[error("the text is escaped more often than is looked into")]
     TooDeep,

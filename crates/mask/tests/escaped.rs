@@ -33,7 +33,7 @@ fn plan() -> Arc<MaskPlan> {
         rule(2, None, MaskMethod::Null),
     ];
     let scanner = PlainRegex::new(&[r"\b\d{3}-\d{2}-\d{4}\b", r"[a-z]{1,9}@[a-z]{1,9}\.org", r"zz"]);
-    Arc::new(MaskPlan { columns: Vec::new(), patterns, scanner: Some(Arc::new(scanner)) })
+    Arc::new(MaskPlan { json: Vec::new(), columns: Vec::new(), patterns, scanner: Some(Arc::new(scanner)) })
 }
 
 fn key() -> MaskKey {

@@ -19,6 +19,8 @@ mod cancels;
 mod channel_binding;
 mod chaos;
 mod contents;
+#[path = "../../../crates/http/tests/desync/mod.rs"]
+mod desync;
 mod doctor;
 mod drivers;
 mod evasions;
@@ -49,4 +51,7 @@ mod survival;
 mod upstream_logins;
 mod web;
 mod web_bodies;
+mod web_clients;
+mod web_desync;
+mod web_faults;
 mod what_if;

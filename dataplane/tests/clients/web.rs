@@ -105,7 +105,7 @@ pub(crate) fn answer(stream: &mut TcpStream, fields: &str, body: &[u8]) {
 /// An appliance whose data plane listens for a connection to an upstream.
 pub(crate) struct Web {
     pub(crate) appliance: Appliance,
-    port: u16,
+    pub(crate) port: u16,
 }
 
 impl Web {
@@ -124,6 +124,7 @@ impl Web {
              [[grant]]\nconnection = \"web\"\nrole = \"job\"\ngroups = [\"jobs\"]\n\
              [[grant]]\nconnection = \"web\"\nrole = \"privileged\"\ngroups = [\"privileged\"]\n"
         );
+        appliance.add_policy("web.toml", RULES);
         secret(&appliance, "web", CREDENTIAL);
         std::fs::write(appliance.dir.join("access/web.toml"), access).unwrap();
         let applied = appliance.admin(&["apply", "--config", appliance.var("WEIR_CONFIG")]);
@@ -139,6 +140,16 @@ impl Web {
 
     pub(crate) fn url(&self, path: &str) -> String {
         format!("https://localhost:{}{path}", self.port)
+    }
+
+    /// A client that is told the token by its environment.
+    pub(crate) fn script(&self, who: Who, program: &str, script: &str) -> Command {
+        let mut command = Command::new(program);
+        command.arg(format!("{}/tests/drivers/{script}", env!("CARGO_MANIFEST_DIR")));
+        command.arg(self.url("")).arg(who.role()).env("WEIR_TOKEN", self.appliance.token(who));
+        command.env("WEIR_CA", self.appliance.var("WEIR_CA"));
+        command.env("NODE_EXTRA_CA_CERTS", self.appliance.var("WEIR_CA")).stdin(Stdio::null());
+        command
     }
 
     /// `curl` with a caller's token, which is not in its arguments.
@@ -164,9 +175,78 @@ fn secret(appliance: &Appliance, name: &str, value: &str) {
     file.unwrap().write_all(value.as_bytes()).unwrap();
 }
 
-/// `/sized/N`: N bytes; `/chunked/N`: the same in chunks; anything else: what was asked.
+/// What of [`PATIENTS`] must not reach a masked caller.
+pub(crate) const CANARIES: [&str; 3] = ["219-09-9999", "CANARY-MRN-77", "4111111111111111"];
+
+/// Protected values as they are, behind escapes, and in a field that only its name gives away.
+pub(crate) const PATIENTS: &str = "[{\"id\":1,\"ssn\":\"219-09-9999\",\"mrn\":\"CANARY-MRN-77\",\"note\":\"call\\n219-09-9999\"},\
+     {\"id\":2,\"ssn\":\"\\u0032\\u003119-09-9999\",\"\\u006drn\":[\"CANARY-MRN-77\"],\"card\":4111111111111111}]";
+
+/// What the job sees of them.
+pub(crate) const MASKED: &str = "[{\"id\":1,\"ssn\":\"***-**-9999\",\"mrn\":\"******-***-77\",\"note\":\"call\\n***-**-9999\"},\
+     {\"id\":2,\"ssn\":\"***-**-9999\",\"\\u006drn\":null,\"card\":null}]";
+
+/// Fields of the connection that are masked by their names.
+const RULES: &str = r#"
+[[mask]]
+id = "web-mrn"
+for = { connections = ["web"], roles = ["job"] }
+json = ["$..mrn"]
+method = "partial"
+keep_last = 2
+samples.match = ['[{"mrn":"M-1"}]']
+samples.pass = ['[{"mrns":"M-1"}]', 'mrn']
+
+[[mask]]
+id = "web-card"
+for = { connections = ["web"], roles = ["job"] }
+json = ["$[*].card"]
+method = "null"
+samples.match = ['[{"card":4111111111111111}]']
+samples.pass = ['{"card":"none"}']
+"#;
+
+/// `/sized/N`: N bytes; `/chunked/N`: the same in chunks; `/patients`, and `/encoded` with gzip; `/events`: one event, and
+/// the rest when the client is gone; `/dies`: a part of what was announced; `/bomb`: much more than it looks; anything else:
+/// what was asked.
 fn echo(asked: &Asked, stream: &mut TcpStream) {
     let path = asked.line.split_once(' ').unwrap_or_default().1;
+    let json = "content-type: application/json\r\netag: \"1\"\r\n";
+    match path {
+        "/patients" => return answer(stream, json, PATIENTS.as_bytes()),
+        "/encoded" => {
+            let mut gzip = Command::new("gzip");
+            let gzip = crate::appliance::run_with_input(
+                {
+                    gzip.arg("-c");
+                    gzip
+                },
+                PATIENTS.as_bytes(),
+            );
+            return answer(stream, &format!("{json}content-encoding: gzip\r\n"), &gzip.stdout);
+        }
+        "/events" => {
+            let event = format!("data: {PATIENTS}\n\n");
+            let head =
+                "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+            let _gone = stream.write_all(format!("{head}{:x}\r\n{event}\r\n", event.len()).as_bytes());
+            let mut end = [0];
+            let _gone = stream.read(&mut end);
+            return;
+        }
+        "/dies" => {
+            let head = "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 100000\r\n\r\n";
+            let _gone = stream.write_all(&[head.as_bytes(), &pattern(0, 50_000)].concat());
+            let _gone = stream.shutdown(std::net::Shutdown::Both);
+            return;
+        }
+        "/bomb" => {
+            let mut bomb = Command::new("sh");
+            let bomb = bomb.args(["-c", "head -c 67108864 /dev/zero | gzip -c"]).output().unwrap();
+            return answer(stream, "content-type: text/csv\r\ncontent-encoding: gzip\r\n", &bomb.stdout);
+        }
+        _ => {}
+    }
     let wanted = |prefix| path.strip_prefix(prefix).and_then(|rest| rest.parse::<u64>().ok());
     if let Some(length) = wanted("/sized/") {
         let head = format!(

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use weir_http::{Error, HttpMachine, Settings};
 use weir_mask::MaskKey;
 use weir_policy::{
-    Body, Denial, Hold, HoldTerms, Http, MaskMethod, MaskPlan, Obligations, PatternIndex, PatternMask,
-    Permit, Reason, RecordLevel, Request, Timestamp, Validator, Verdict,
+    Body, Denial, Hold, HoldTerms, Http, JsonField, JsonPath, MaskMethod, MaskPlan, Obligations,
+    PatternIndex, PatternMask, Permit, Reason, RecordLevel, Request, Timestamp, Validator, Verdict,
 };
 use weir_wire::{
     Action, Admission, Farewell, Lane, Machine, NoteKind, Outbox, Side, Step, UpstreamLogin, UpstreamSecret,
@@ -370,6 +370,11 @@ fn pii() -> MaskPlan {
         method,
     };
     MaskPlan {
+        json: vec![JsonField {
+            rule: "pii.mrn".into(),
+            path: JsonPath::parse("$..mrn").unwrap(),
+            method: MaskMethod::Partial { keep_last: 2 },
+        }],
         columns: Vec::new(),
         patterns: vec![
             rule(0, Some(Validator::SsnRange), MaskMethod::Partial { keep_last: 4 }),

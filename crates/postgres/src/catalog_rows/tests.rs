@@ -16,7 +16,7 @@ fn plan(rules: &[&str]) -> MaskPlan {
             method: MaskMethod::Token,
         }
     });
-    MaskPlan { columns: columns.collect(), patterns: Vec::new(), scanner: None }
+    MaskPlan { json: Vec::new(), columns: columns.collect(), patterns: Vec::new(), scanner: None }
 }
 
 /// Rows as `kind a b c d schema.table.name`, `_` for what is not there.
