@@ -59,7 +59,7 @@ impl Door {
         let certificate = Certificate::load(&listener.cert, &listener.key)?;
         let alpn: &[&[u8]] = match listener.protocol {
             Protocol::Postgres => &[tls::POSTGRES_ALPN],
-            Protocol::Http => &[b"http/1.1"],
+            Protocol::Http => &[b"http/1.1", b"http/1.0"],
         };
         let clients = match listener.spiffe.as_slice() {
             [] => None,

@@ -180,7 +180,7 @@ pub(crate) const CANARIES: [&str; 3] = ["219-09-9999", "CANARY-MRN-77", "4111111
 
 /// Protected values as they are, behind escapes, and in a field that only its name gives away.
 pub(crate) const PATIENTS: &str = "[{\"id\":1,\"ssn\":\"219-09-9999\",\"mrn\":\"CANARY-MRN-77\",\"note\":\"call\\n219-09-9999\"},\
-     {\"id\":2,\"ssn\":\"\\u0032\\u003119-09-9999\",\"\\u006drn\":[\"CANARY-MRN-77\"],\"card\":4111111111111111}]";
+     {\"id\":2,\"ssn\":\"\\u0032\\u00319-09-9999\",\"\\u006drn\":[\"CANARY-MRN-77\"],\"card\":4111111111111111}]";
 
 /// What the job sees of them.
 pub(crate) const MASKED: &str = "[{\"id\":1,\"ssn\":\"***-**-9999\",\"mrn\":\"******-***-77\",\"note\":\"call\\n***-**-9999\"},\
