@@ -15,8 +15,8 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 # What a build needs, and what the tests, the demo and the load tests talk to besides.
 BUILD_PACKAGES := build-essential clang libclang-dev libhyperscan-dev pkg-config
 RUN_PACKAGES := curl openssl postgresql-15 postgresql-client-15
-TEST_PACKAGES := default-jdk-headless dropbear-bin libpostgresql-jdbc-java nodejs openssh-client openssh-server \
-	openssh-sftp-server postgresql-15-pgaudit putty-tools python3-venv strace systemd
+TEST_PACKAGES := default-jdk-headless dropbear-bin haproxy libpostgresql-jdbc-java nginx-light nodejs openssh-client openssh-server \
+	openssh-sftp-server postgresql-15-pgaudit putty-tools python3-venv strace systemd valgrind wget
 
 .PHONY: help build demo test bench torture fuzz check conformance package clean system-packages test-packages load-packages drivers
 
@@ -77,7 +77,7 @@ load-packages:
 # Stock drivers, at fixed versions, inside the tree.
 drivers: $(VENV)/.ready $(NODE)/.ready $(SERVERS)/.ready
 
-$(VENV)/.ready: crates/ssh/tests/peers/requirements.txt dataplane/tests/drivers/requirements.txt recorder/verify/requirements.txt | test-packages
+$(VENV)/.ready: admin/tests/archive/requirements.txt crates/ssh/tests/peers/requirements.txt dataplane/tests/drivers/requirements.txt recorder/verify/requirements.txt | test-packages
 	python3 -m venv $(VENV)
 	$(VENV)/bin/pip -q install $(addprefix -r ,$^)
 	touch $@

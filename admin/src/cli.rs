@@ -1,5 +1,6 @@
 //! The command line: nouns and verbs, each with an example. Only what works is listed.
 
+mod archive;
 mod auditors;
 
 use std::path::PathBuf;
@@ -7,7 +8,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use weir_segment::{Kind, RingId};
 
-pub(crate) use crate::sessions::filter::{RequestFilter, SessionFilter};
+pub(crate) use crate::sessions::filter::{ListFilter, RequestFilter, SessionFilter};
+pub(crate) use archive::{ShipArgs, VerifyArgs};
 use auditors::RECONCILE_HELP;
 pub(crate) use auditors::{ExportArgs, ReconcileArgs, ReplayArgs, Report, ReportArgs};
 
@@ -64,6 +66,19 @@ pub(crate) enum Command {
     /// Find what bypassed the gateway: the backend's own log beside the segments
     #[command(after_help = RECONCILE_HELP)]
     Reconcile(ReconcileArgs),
+    /// Copy sealed segments to the archive that weir.toml names, and keep doing so
+    #[command(
+        after_help = "An object is made once, read back and compared; one of its name that holds something else is an alarm and is \
+                      left as it is. Exits 1 with --once or --check if anything is not in the archive as it was sealed.\n\n\
+                      Examples:\n  weir-admin ship --config /etc/weir/weir.toml\n  weir-admin ship --check"
+    )]
+    Ship(ShipArgs),
+    /// Look at what the gateway stands on: upstreams' roles and privileges, and the way to them
+    #[command(
+        after_help = "One line a finding: ok, warn or fail, and what to do. Ends with 1 where anything fails.\n\n\
+                      Examples:\n  weir-admin doctor --config /etc/weir/weir.toml\n  weir-admin doctor --json"
+    )]
+    Doctor(TableArg),
     /// Development only: an issuer, its tokens, and the whole appliance on loopback
     #[command(subcommand)]
     Dev(Dev),
@@ -208,9 +223,11 @@ impl Recorded {
     pub(crate) const fn segments(&self) -> Option<&SegmentsArg> {
         match self {
             Self::List { segments, .. }
+            | Self::Reindex { segments, .. }
+            | Self::Watch { segments, .. }
             | Self::Show { segments, .. }
-            | Self::Search { segments, .. }
-            | Self::Verify { segments, .. } => Some(segments),
+            | Self::Search { segments, .. } => Some(segments),
+            Self::Verify(arg) => Some(&arg.segments),
             Self::Export(arg) => Some(&arg.segments),
             Self::Prove(arg) => Some(&arg.segments),
             Self::Reconcile(arg) => Some(&arg.segments),
@@ -249,9 +266,23 @@ pub(crate) enum Recorded {
         segments: SegmentsArg,
         #[command(flatten)]
         filter: SessionFilter,
+        #[command(flatten)]
+        listed: ListFilter,
+        /// A catalogue of these segments (made where there is none), which is brought up to date and read instead of all of them
+        #[arg(long, env = "WEIR_CATALOGUE", value_name = "FILE")]
+        catalogue: Option<PathBuf>,
         /// Print JSON
         #[arg(long)]
         json: bool,
+    },
+    /// Make a catalogue of sessions anew from segments
+    #[command(after_help = "Example:\n  weir-admin sessions reindex --catalogue sessions.db")]
+    Reindex {
+        #[command(flatten)]
+        segments: SegmentsArg,
+        /// The catalogue
+        #[arg(long, env = "WEIR_CATALOGUE", value_name = "FILE")]
+        catalogue: PathBuf,
     },
     /// One session: who, where, and what was decided
     #[command(after_help = "Example:\n  weir-admin sessions show 01HX")]
@@ -290,28 +321,20 @@ pub(crate) enum Recorded {
                             weir-admin sessions replay 01HX --serve\n  weir-admin sessions replay 01HX --bytes | sha256sum"
     )]
     Replay(ReplayArgs),
-    /// Check every segment's bytes, order, tree and signature
-    #[command(after_help = "Example:\n  weir-admin sessions verify --key /etc/weir/segment.pub")]
-    Verify {
+    /// Follow a session while it is written, to its end; without one, what happens in all of them
+    #[command(
+        after_help = "Without a key that opens the segments it shows when, what kind of event, the verdict and how many bytes.\n\n\
+                      Example:\n  weir-admin sessions watch 01HX"
+    )]
+    Watch {
+        /// Session id, or enough of its beginning
+        session: Option<String>,
         #[command(flatten)]
         segments: SegmentsArg,
-        /// The node's public segment key
-        #[arg(long, env = "WEIR_VERIFY_KEY", value_name = "FILE")]
-        key: PathBuf,
-        /// Number of the first segment, where earlier ones were retired
-        #[arg(long, value_name = "NUMBER", default_value_t = 1)]
-        first: u64,
-        /// The recorder has ended: the last segment must be sealed too
-        #[arg(long)]
-        sealed: bool,
-        /// Remember here how far the record went, and find it set back or cut since. Keep the file where the recorder
-        /// cannot write
-        #[arg(long, value_name = "FILE")]
-        checkpoint: Option<PathBuf>,
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
     },
+    /// Check every segment's bytes, order, tree and signature
+    #[command(after_help = "Example:\n  weir-admin sessions verify --key /etc/weir/segment.pub")]
+    Verify(VerifyArgs),
     /// One event with its proof, as JSON: nothing else of the segment is in it
     #[command(
         after_help = "The events of a command and their sequences are in `sessions export --session ID`.\n\n\

@@ -19,7 +19,7 @@ use crate::keys::{self, Keys};
 use crate::serve::{self, Kill, Revoke, RunAnswer, Status};
 use crate::service::Service;
 use crate::state::{StoredBudget, StoredHold};
-use crate::{apply, dev, init, sessions, table};
+use crate::{apply, dev, doctor, init, sessions, ship, table};
 
 pub(crate) fn run(command: Command) -> Result<ExitCode> {
     // `dev up` starts children with a parent-death signal, which follows the thread: `block_on` keeps it this one.
@@ -49,7 +49,12 @@ async fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Keys(KeysArg { command: Some(KeysCommand::Auditor { out }), .. }) => auditor_key(&out)?,
         Command::Keys(arg) => keys(&arg.table)?,
         Command::Reconcile(arg) => return sessions::reconcile(&arg),
+        Command::Doctor(arg) => return doctor::run(&Config::load(&arg.config.config)?, arg.json).await,
         Command::Report(report) => return sessions::report(&report),
+        Command::Ship(arg) => {
+            log();
+            return ship::run(&arg).await;
+        }
         Command::Dev(Dev::Issuer { dir, listen }) => {
             log();
             dev::issuer(&dir, &listen).await?;
@@ -331,6 +336,12 @@ async fn status(arg: &ServiceTableArg) -> Result<()> {
     }
     for one in &status.dataplanes {
         say!("data plane      {} (state {}, {} sessions)", one.node, one.applied_version, one.sessions);
+    }
+    if let Some(newest) = status.recording.newest {
+        say!("recording       sealed up to segment {newest}");
+    }
+    for alarm in &status.recording.alarms {
+        say!("recording       ALARM: {}", table::plain(alarm));
     }
     if status.dataplanes.is_empty() {
         say!("data plane      NONE LINKED");

@@ -13,6 +13,7 @@
 //! database = "/var/lib/weir/admin.db"
 //! keys = "/var/lib/weir/admin-keys"     # envelope, approval and mask keys, each mode 0600
 //! access = "/etc/weir/access"           # connections, roles, grants
+//! segment_key = "/etc/weir/segment.pub" # whose checkpoints are taken; default: the first key that is seen
 //! administrators = ["weir-administrators"]
 //! auditors = ["weir-auditors"]
 //!
@@ -48,13 +49,23 @@ pub(crate) struct Config {
     /// Data planes' own, but for whom their certificates name.
     #[serde(default, rename = "listener")]
     listeners: Vec<Listener>,
-    #[serde(default, rename = "policy")]
-    _policy: Option<toml::Value>,
+    #[serde(default)]
+    pub policy: Option<PolicySource>,
     /// None: what people do through the service is not recorded.
     #[serde(default)]
     pub recorder: Option<Recorder>,
     #[serde(default, rename = "limits")]
     _limits: Option<toml::Value>,
+    /// `weir-admin ship`'s own.
+    #[serde(default, rename = "ship")]
+    _ship: Option<toml::Value>,
+}
+
+/// Where data planes have their rules from; `doctor` looks at what they protect.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct PolicySource {
+    pub bundle: PathBuf,
+    pub trusted_keys: Vec<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -82,6 +93,9 @@ pub(crate) struct Recorder {
     pub socket: PathBuf,
     #[serde(default)]
     pub node: String,
+    /// Where the recorder writes: checkpoints are taken from there.
+    #[serde(default)]
+    pub segments: Option<PathBuf>,
     #[serde(default)]
     recipients: Option<toml::Value>,
 }
@@ -93,6 +107,9 @@ pub(crate) struct Admin {
     pub database: PathBuf,
     pub keys: PathBuf,
     pub access: PathBuf,
+    /// The node's public segment keys, a line each; none: the key of the first segment that was seen.
+    #[serde(default)]
+    pub segment_key: Option<PathBuf>,
     /// Groups that may change things and see everything.
     #[serde(default)]
     pub administrators: Vec<String>,

@@ -108,7 +108,10 @@ impl Minter {
     }
 
     /// Admin itself, logged in as a role's own user. What the server wants may have changed since it was asked.
-    async fn server(
+    ///
+    /// # Errors
+    /// For operators: why not.
+    pub(crate) async fn server(
         &self,
         sources: Sources<'_>,
         connection: &Connection,

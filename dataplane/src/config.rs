@@ -70,6 +70,8 @@ pub(crate) struct Config {
     _admin: Option<toml::Value>,
     #[serde(default, rename = "issuer")]
     _issuer: Option<toml::Value>,
+    #[serde(default, rename = "ship")]
+    _ship: Option<toml::Value>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

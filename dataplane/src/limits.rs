@@ -9,6 +9,7 @@
 //! | `token_bytes` | 16384 | bytes | the login is refused |
 //! | `message_bytes` | 8388608 | bytes a message that must be held whole | the session ends |
 //! | `statement_bytes` | 1048576 | bytes | the statement is denied |
+//! | `body_bytes` | 1048576 | bytes of an HTTP request's body that rules or approvers must see | the request is denied (413) |
 //! | `queue_bytes` | 262144 | bytes waiting for one peer | the other side is not read until it drains |
 //! | `holds` | 1000 | held commands a node | the command is denied |
 //! | `idle_timeout` | 8h | between commands | the session ends with a farewell |
@@ -35,6 +36,7 @@ pub(crate) struct Limits {
     pub token_bytes: usize,
     pub message_bytes: usize,
     pub statement_bytes: usize,
+    pub body_bytes: usize,
     pub queue_bytes: usize,
     pub holds: usize,
     #[serde(deserialize_with = "deserialize_duration")]
@@ -60,6 +62,7 @@ impl Default for Limits {
             token_bytes: 16 << 10,
             message_bytes: 8 << 20,
             statement_bytes: 1 << 20,
+            body_bytes: 1 << 20,
             queue_bytes: 256 << 10,
             holds: 1_000,
             idle_timeout: Duration::from_secs(8 * 3600),

@@ -412,6 +412,11 @@ impl<M: Machine + 'static> Session<M> {
         let to = from.other();
         loop {
             if self.peer(from).passing > 0 {
+                // What the client sends is recorded as it passes; answers are as they are sent.
+                if from == Side::Client && self.must_pause(from, bench, context) {
+                    self.peer(from).stalled = true;
+                    return Ok(());
+                }
                 self.desk.notes(&worker, &mut bench.out.notes, self.now)?;
                 self.pass(from, input, at, run, bench.out.queue(to))?;
                 if self.peer(from).passing > 0 {
@@ -473,6 +478,10 @@ impl<M: Machine + 'static> Session<M> {
             Step::Decide { lane, request } => {
                 // What was noted before the command stands before it in the record.
                 desk.notes(worker, &mut bench.out.notes, self.now)?;
+                if desk.wants_body(worker, &request) {
+                    let action = machine.collect(lane, now, &mut bench.out);
+                    return action.map(Some).map_err(|error| Ended::failed(&error));
+                }
                 let verdict = desk.rule(worker, lane, &request, self.now)?;
                 let action = machine.resume(lane, verdict, now, &mut bench.out);
                 action.map(Some).map_err(|error| Ended::failed(&error))

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::Value;
 use weir_policy::{
-    Binds, Caller, Decide as _, Facts, Fields, Http, Identity, Moment, Policy, RecordLevel, Request, Sql,
-    Target, Timestamp, Verdict,
+    Binds, Body as HttpBody, Caller, Decide as _, Facts, Fields, Http, Identity, Moment, Policy, RecordLevel,
+    Request, Sql, Target, Timestamp, Verdict,
 };
 use weir_segment::{Body, Head, Open, SessionId};
 
@@ -291,6 +291,7 @@ impl Again {
             None => (head, Vec::new()),
         };
         let query = std::str::from_utf8(first).ok()?.split_once('?').map(|(_, query)| query.to_owned());
+        let body = body.or_else(|| (fact("body").as_deref() != Some("unseen")).then(Vec::new));
         Some(Self::Http {
             method: fact("method")?,
             host: fact("host")?,
@@ -317,7 +318,7 @@ impl Again {
                 path,
                 query: query.as_deref(),
                 fields: Fields::new(lines),
-                body: body.as_deref(),
+                body: body.as_deref().map_or(HttpBody::Unseen, HttpBody::Whole),
                 approval: None,
             }),
         };

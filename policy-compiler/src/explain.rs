@@ -141,7 +141,9 @@ pub(crate) fn mask_lines(plan: &MaskPlan) -> Vec<String> {
         format!("{}: column {} ({:?})", mask.rule, name.join("."), mask.method)
     });
     let patterns = plan.patterns.iter().map(|mask| format!("{}: pattern ({:?})", mask.rule, mask.method));
-    let mut lines: Vec<String> = columns.chain(patterns).collect();
+    let fields =
+        plan.json.iter().map(|mask| format!("{}: JSON {} ({:?})", mask.rule, mask.path.text(), mask.method));
+    let mut lines: Vec<String> = columns.chain(fields).chain(patterns).collect();
     lines.dedup();
     lines
 }

@@ -1,6 +1,6 @@
 //! Mask rules into tables. What rewrites must be bounded: an expression without a longest match does not compile.
 
-use weir_policy::table;
+use weir_policy::{JsonPath, table};
 use weir_scan::Dialect;
 
 use crate::lower::{Lowering, add_pattern, plain, subjects};
@@ -15,8 +15,11 @@ impl Lowering<'_> {
     pub(crate) fn mask(&mut self, mask: &source::Mask) {
         let id = self.id(&mask.id);
         let span = mask.id.span();
-        if mask.columns.is_empty() && mask.patterns.is_empty() {
-            self.problem(&span, format!("mask `{id}` masks nothing: give it `columns` or `patterns`"));
+        if mask.columns.is_empty() && mask.json.is_empty() && mask.patterns.is_empty() {
+            self.problem(
+                &span,
+                format!("mask `{id}` masks nothing: give it `columns`, `json` or `patterns`"),
+            );
         }
         self.names("column", &mask.columns, 3);
         for column in &mask.columns {
@@ -26,11 +29,15 @@ impl Lowering<'_> {
                 self.problem(&column.span(), message);
             }
         }
-        if mask.patterns.is_empty() {
-            if mask.validator.is_some() {
-                self.problem(&span, format!("mask `{id}`: a validator needs `patterns`"));
+        if mask.patterns.is_empty() && mask.validator.is_some() {
+            self.problem(&span, format!("mask `{id}`: a validator needs `patterns`"));
+        }
+        for path in &mask.json {
+            if let Err(why) = JsonPath::parse(path.get_ref()) {
+                self.problem(&path.span(), format!("path `{}`: {why}", path.get_ref()));
             }
-        } else {
+        }
+        if !mask.json.is_empty() || !mask.patterns.is_empty() {
             for (list, samples) in [("match", &mask.samples.positive), ("pass", &mask.samples.negative)] {
                 if samples.is_empty() {
                     self.problem(&span, format!("mask `{id}` proves nothing: samples.{list} has no sample"));
@@ -44,6 +51,7 @@ impl Lowering<'_> {
             id,
             subjects: subjects(&mask.include, &mask.except),
             columns: plain(&mask.columns).iter().map(|name| name.to_lowercase()).collect(),
+            json: plain(&mask.json),
             patterns,
             validator,
             method,

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use weir_policy::{
-    Binds, Caller, Facts, Fields, Http, Identity, Moment, RecordLevel, Request, Sql, Target, Timestamp, table,
+    Binds, Body, Caller, Facts, Fields, Http, Identity, Moment, RecordLevel, Request, Sql, Target, Timestamp,
+    table,
 };
 use weir_sources::{Problem, Source};
 
@@ -175,8 +176,18 @@ impl<'a> Runner<'a> {
         let Some(plan) = policy.mask_plan(&anyone()) else { return Ok(Reading::Missed) };
         let mut finder = weir_mask::Finder::default();
         let found = finder.find(&plan, text.as_bytes()).map_err(|error| error.to_string())?;
-        Ok(if found.is_empty() { Reading::Missed } else { Reading::Matched })
+        Ok(if found.is_empty() && !has_field(&plan, text) { Reading::Missed } else { Reading::Matched })
     }
+}
+
+/// Whether a text is a JSON document with a value that the plan masks by its path.
+fn has_field(plan: &Arc<weir_policy::MaskPlan>, text: &str) -> bool {
+    let (mut ledger, mut out) = (weir_mask::Ledger::default(), bytes::BytesMut::new());
+    ledger.begin(plan, &weir_mask::ColumnPlan::default());
+    let key = weir_mask::MaskKey::new(0, [0; 32]);
+    let mut json = weir_mask::JsonMask::new(Arc::clone(plan));
+    let pushed = json.push(&key, text.as_bytes(), &mut ledger, &mut out);
+    pushed.is_ok() && !ledger.is_empty()
 }
 
 /// A sample's command in the terms rules speak.
@@ -230,7 +241,7 @@ impl Command {
                 path,
                 query: query.as_deref(),
                 fields: Fields::default(),
-                body: body.as_deref().map(str::as_bytes),
+                body: Body::Whole(body.as_deref().unwrap_or_default().as_bytes()),
                 approval: None,
             })),
             Self::Refused(_) => None,

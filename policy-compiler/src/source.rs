@@ -202,6 +202,9 @@ pub(crate) struct Mask {
     pub(crate) except: Vec<Selector>,
     #[serde(default)]
     pub(crate) columns: Vec<Word>,
+    /// Paths into JSON documents.
+    #[serde(default)]
+    pub(crate) json: Vec<Word>,
     #[serde(default)]
     pub(crate) patterns: Vec<Word>,
     pub(crate) validator: Option<Word>,

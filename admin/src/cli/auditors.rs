@@ -151,6 +151,9 @@ pub(crate) struct ReportArgs {
     /// The recorder has ended: the last segment must be sealed too
     #[arg(long)]
     pub sealed: bool,
+    /// A file of checkpoints, as the archive has them or as `sessions verify --checkpoint` wrote it: what it names must be there
+    #[arg(long, value_name = "FILE")]
+    pub checkpoint: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,

@@ -13,6 +13,7 @@ use weir_control::{Ending, Revocation, SessionSummary};
 
 use super::Hub;
 use super::answers::{self, NotCounted};
+use super::checkpoints::RecordingStatus;
 use super::door::Person;
 use super::hub::LinkStatus;
 use super::run_approvals::RunAnswer;
@@ -32,6 +33,7 @@ pub(super) fn router(hub: Arc<Hub>) -> Router {
         .route("/v1/budgets", get(budgets))
         .route("/v1/sessions", get(sessions))
         .route("/v1/sessions/{session}/kill", post(kill))
+        .route("/v1/checkpoints", get(checkpoints))
         .route("/v1/access", get(access))
         .route("/v1/revocations", get(revocations).post(revoke))
         .layer(axum::extract::DefaultBodyLimit::max(64 << 10))
@@ -93,6 +95,7 @@ pub(crate) struct Status {
     pub waiting: usize,
     pub issuers: Vec<IssuerStatus>,
     pub dataplanes: Vec<LinkStatus>,
+    pub recording: RecordingStatus,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -113,7 +116,27 @@ async fn status(State(hub): State<Arc<Hub>>, person: Person) -> Result<Json<Stat
             .map(|issuer| IssuerStatus { issuer: issuer.issuer.clone(), keys: issuer.jwks.is_some() })
             .collect(),
         dataplanes: hub.linked(),
+        recording: hub.checkpoints.status(),
     }))
+}
+
+/// Checkpoints that one answer holds at most.
+pub(crate) const CHECKPOINTS_A_PAGE: u32 = 1000;
+
+#[derive(Deserialize)]
+struct After {
+    #[serde(default)]
+    after: u64,
+}
+
+/// Signed checkpoints of segments after a number, in order: they hold nothing of what was recorded.
+async fn checkpoints(
+    State(hub): State<Arc<Hub>>,
+    person: Person,
+    Query(query): Query<After>,
+) -> Result<Json<Vec<String>>, Failure> {
+    person.needs_view()?;
+    Ok(Json(hub.store.checkpoints(query.after, CHECKPOINTS_A_PAGE).await?))
 }
 
 #[derive(Deserialize)]

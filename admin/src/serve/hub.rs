@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, watch};
 use weir_control::{Ending, Issuer, SessionSummary, State, ToDataplane};
 use weir_token::Verifier;
 
+use super::checkpoints::Checkpoints;
 use super::issuers::Fetches;
 use crate::access::{self, Access};
 use crate::chain::Chain;
@@ -29,6 +30,8 @@ pub(crate) struct Hub {
     /// What people do here, in the record.
     pub chain: Chain,
     pub(super) fetches: Fetches,
+    /// How far the recording went, and what contradicts that.
+    pub(super) checkpoints: Checkpoints,
     current: watch::Sender<Arc<Current>>,
     links: Mutex<Links>,
 }
@@ -81,6 +84,7 @@ impl Hub {
             minter,
             chain,
             fetches,
+            checkpoints: Checkpoints::default(),
             current: watch::Sender::new(Arc::new(current)),
             links: Mutex::default(),
         })

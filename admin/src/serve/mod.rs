@@ -4,6 +4,7 @@
 
 mod answers;
 mod api;
+mod checkpoints;
 mod control;
 mod door;
 mod hub;
@@ -19,6 +20,7 @@ use anyhow::{Context as _, Result};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
+pub(crate) use api::CHECKPOINTS_A_PAGE;
 pub(crate) use api::{Answer, Kill, Revoke, Status};
 pub(crate) use hub::Hub;
 pub(crate) use run_approvals::RunAnswer;
@@ -41,6 +43,7 @@ pub(crate) async fn run(config: Config) -> Result<()> {
     tokio::spawn(issuers::refresh(hub.clone()));
     tokio::spawn(watch(hub.clone()));
     tokio::spawn(sweep(hub.clone()));
+    tokio::spawn(checkpoints::watch(hub.clone()));
     let started = hub.clone();
     tokio::spawn(async move {
         started.record_start().await;

@@ -6,16 +6,18 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use serde::{Serialize, Serializer};
-use weir_segment::{Body, Head, Open, SessionId, Verdict};
+use weir_segment::{Body, Close, Head, Kind, Open, SessionId, Verdict};
 
 use super::files::{self, Told};
 use super::find::{self, Wanted};
-use crate::cli::SessionFilter;
+use super::taking_in::{self, TakenIn};
+use crate::cli::{ListFilter, SessionFilter};
+use crate::state::Store;
 use crate::table;
 
 /// One session, as far as its events tell.
-#[derive(Debug, Default, Serialize)]
-pub(super) struct Summary {
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Summary {
     #[serde(serialize_with = "as_text")]
     pub session: SessionId,
     pub opened_unix_ms: u64,
@@ -95,8 +97,7 @@ fn gather(walk: impl FnOnce(Visit<'_>) -> Result<bool>) -> Result<(Vec<Summary>,
             return Ok(());
         }
         let place = *places.entry(head.session).or_insert_with(|| {
-            let opened_unix_ms = head.session.unix_ms();
-            all.push(Summary { session: head.session, opened_unix_ms, ..Summary::default() });
+            all.push(Summary::of(head.session));
             all.len() - 1
         });
         if let Some(summary) = all.get_mut(place) {
@@ -109,22 +110,17 @@ fn gather(walk: impl FnOnce(Visit<'_>) -> Result<bool>) -> Result<(Vec<Summary>,
 }
 
 impl Summary {
+    pub(super) fn of(session: SessionId) -> Self {
+        Self { session, opened_unix_ms: session.unix_ms(), ..Self::default() }
+    }
+
     fn add(&mut self, head: &Head, body: &Body<'_>) {
-        self.events += 1;
-        self.to_upstream_bytes += u64::from(head.to_upstream_bytes);
-        self.to_client_bytes += u64::from(head.to_client_bytes);
+        self.count(head);
         match body {
             Body::SessionOpen(open) => self.open(open),
-            Body::SessionClose(close) => {
-                self.closed_unix_ms = Some(files::unix_ms(head));
-                self.close_reason = Some(close.reason.to_string());
-            }
-            Body::Request(request) => match request.verdict {
-                Verdict::Allow => self.allowed += 1,
-                Verdict::Deny => self.denied += 1,
-                Verdict::Hold => self.held += 1,
-            },
-            Body::Hold(_)
+            Body::SessionClose(close) => self.close(head, close),
+            Body::Request(_)
+            | Body::Hold(_)
             | Body::Release(_)
             | Body::Response(_)
             | Body::Upload(_)
@@ -137,7 +133,25 @@ impl Summary {
         }
     }
 
-    fn open(&mut self, open: &Open<'_>) {
+    /// What an event's head tells, which is clear.
+    pub(super) fn count(&mut self, head: &Head) {
+        self.events += 1;
+        self.to_upstream_bytes += u64::from(head.to_upstream_bytes);
+        self.to_client_bytes += u64::from(head.to_client_bytes);
+        if head.kind() == Some(Kind::Request) {
+            let of = |verdict: Verdict| u64::from(head.mark == verdict as u8);
+            self.allowed += of(Verdict::Allow);
+            self.denied += of(Verdict::Deny);
+            self.held += of(Verdict::Hold);
+        }
+    }
+
+    pub(super) fn close(&mut self, head: &Head, close: &Close<'_>) {
+        self.closed_unix_ms = Some(files::unix_ms(head));
+        self.close_reason = Some(close.reason.to_string());
+    }
+
+    pub(super) fn open(&mut self, open: &Open<'_>) {
         let owned = |text: &Option<std::borrow::Cow<'_, str>>| text.as_ref().map(|text| text.to_string());
         self.protocol = open.protocol.to_string();
         self.issuer = open.identity.issuer.to_string();
@@ -164,12 +178,71 @@ impl Summary {
     }
 
     fn state(&self) -> String {
-        self.close_reason.clone().unwrap_or_else(|| "open".into())
+        let closed = if self.closed_unix_ms.is_some() { "closed" } else { "open" };
+        self.close_reason.clone().unwrap_or_else(|| closed.into())
+    }
+
+    fn is_listed(&self, listed: &ListFilter) -> bool {
+        let counted = match listed.with.as_deref() {
+            Some("allow") => self.allowed,
+            Some("deny") => self.denied,
+            Some("hold") => self.held,
+            Some(_) | None => 1,
+        };
+        let state = if self.closed_unix_ms.is_some() { "closed" } else { "open" };
+        counted > 0 && listed.state.as_deref().is_none_or(|wanted| wanted == state)
     }
 }
 
-pub(super) fn list(dir: &Path, filter: &SessionFilter, json: bool) -> Result<ExitCode> {
-    let (sessions, whole) = read_matching(dir, filter)?;
+/// From the segments themselves.
+pub(super) fn list(dir: &Path, filter: &SessionFilter, listed: &ListFilter, json: bool) -> Result<ExitCode> {
+    let (mut sessions, whole) = read_matching(dir, filter)?;
+    sessions.retain(|session| session.is_listed(listed));
+    let newest = listed.newest.map_or(usize::MAX, |newest| newest as usize);
+    sessions.drain(..sessions.len().saturating_sub(newest));
+    print(&sessions, whole, json)
+}
+
+/// From a catalogue, which takes in what is new in the segments before.
+pub(super) async fn list_known(
+    dir: &Path,
+    catalogue: &Path,
+    filter: &SessionFilter,
+    listed: &ListFilter,
+    json: bool,
+) -> Result<ExitCode> {
+    let store = Store::open(catalogue).await?;
+    let whole = told(taking_in::take_in(&store, dir).await?);
+    print(&store.recorded(filter, listed).await?, whole, json)
+}
+
+/// Makes a catalogue anew.
+pub(super) async fn reindex(dir: &Path, catalogue: &Path) -> Result<ExitCode> {
+    let store = Store::open(catalogue).await?;
+    store.forget_recorded().await?;
+    let taken = taking_in::take_in(&store, dir).await?;
+    say!("took in {} events", taken.events);
+    Ok(files::code(told(taken)))
+}
+
+/// Says what could not be taken in; whether that was nothing.
+fn told(taken: TakenIn) -> bool {
+    if taken.closed > 0 {
+        eprintln!(
+            "weir-admin: {} segments are encrypted and not opened: their sessions have counts and no names (--auditor-key)",
+            taken.closed
+        );
+    }
+    if taken.not_whole > 0 {
+        eprintln!(
+            "weir-admin: {} segments could not be read to their end; run `weir-admin sessions verify`",
+            taken.not_whole
+        );
+    }
+    taken.not_whole == 0
+}
+
+fn print(sessions: &[Summary], whole: bool, json: bool) -> Result<ExitCode> {
     if json {
         say!("{}", serde_json::to_string_pretty(&sessions)?);
         return Ok(files::code(whole));

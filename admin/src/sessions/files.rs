@@ -14,7 +14,7 @@ use super::find::Blocks;
 use crate::progress;
 
 /// Every segment, by name: the recorder numbers them with leading zeros.
-pub(super) fn segments(dir: &Path) -> Result<Vec<PathBuf>> {
+pub(crate) fn segments(dir: &Path) -> Result<Vec<PathBuf>> {
     with_extension(dir, "seg")
 }
 

@@ -42,6 +42,20 @@ impl SessionFilter {
     }
 }
 
+/// What `sessions list` may be asked for besides.
+#[derive(Args, Default, PartialEq, Eq)]
+pub(crate) struct ListFilter {
+    /// Only sessions that are open, or closed
+    #[arg(long, value_parser = ["open", "closed"])]
+    pub state: Option<String>,
+    /// Only sessions with a command that was decided so
+    #[arg(long, value_name = "VERDICT", value_parser = ["allow", "deny", "hold"])]
+    pub with: Option<String>,
+    /// Only so many of the newest
+    #[arg(long, value_name = "N")]
+    pub newest: Option<u32>,
+}
+
 #[derive(Args, Default)]
 #[group(id = "request", multiple = true)]
 pub(crate) struct RequestFilter {

@@ -3,6 +3,7 @@
 
 mod auditor;
 mod catalogue;
+mod checkpoints;
 mod evidence;
 mod export;
 mod files;
@@ -17,9 +18,11 @@ mod reconcile;
 mod removed;
 mod replay;
 mod search;
+mod taking_in;
 mod transcript;
 mod values;
 mod verify;
+mod watch;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -27,10 +30,13 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use weir_segment::SessionId;
 
+pub(crate) use catalogue::Summary;
 pub(crate) use export::Format;
+pub(crate) use files::segments as segment_files;
 pub(crate) use originals::Peer;
 pub(crate) use reconcile::Backend;
 pub(crate) use replay::Since;
+pub(crate) use verify::public_keys;
 
 use crate::cli::{ReconcileArgs, Recorded, ReplayArgs, Report};
 use crate::progress;
@@ -44,14 +50,24 @@ pub(crate) async fn run(command: Recorded) -> Result<ExitCode> {
         let dir = &arg.segments.segments;
         return page::serve(dir, find(dir, &arg.session)?, arg.from, arg.port).await;
     }
+    if let Recorded::Verify(arg) = &command {
+        return verify::run(arg).await;
+    }
+    if let Recorded::List { segments, filter, listed, catalogue: Some(catalogue), json } = &command {
+        return catalogue::list_known(&segments.segments, catalogue, filter, listed, *json).await;
+    }
+    if let Recorded::Reindex { segments, catalogue } = &command {
+        let _bar = progress::over(&segments.segments, 1, true);
+        return catalogue::reindex(&segments.segments, catalogue).await;
+    }
     dispatch(command)
 }
 
 fn dispatch(command: Recorded) -> Result<ExitCode> {
     match command {
-        Recorded::List { segments, filter, json } => {
+        Recorded::List { segments, filter, listed, catalogue: _, json } => {
             let _bar = progress::over(&segments.segments, 1, true);
-            catalogue::list(&segments.segments, &filter, json)
+            catalogue::list(&segments.segments, &filter, &listed, json)
         }
         Recorded::Show { session, segments, json } => {
             let _bar = progress::over(&segments.segments, 1, true);
@@ -62,11 +78,12 @@ fn dispatch(command: Recorded) -> Result<ExitCode> {
             search::run(&segments.segments, text.as_deref(), &requests, &filter, json)
         }
         Recorded::Replay(arg) => replay(&arg),
-        Recorded::Verify { segments, key, first, sealed, checkpoint, json } => {
-            let _bar = progress::over(&segments.segments, 1, json);
-            let options = verify::Options { first, sealed, checkpoint, json };
-            verify::run(&segments.segments, &key, &options)
+        Recorded::Watch { session, segments } => {
+            let dir = &segments.segments;
+            watch::run(dir, session.map(|session| find(dir, &session)).transpose()?)
         }
+        // Ask the admin service, or a database.
+        Recorded::Verify(_) | Recorded::Reindex { .. } => Ok(ExitCode::FAILURE),
         Recorded::Prove(arg) => prove::run(&arg),
         Recorded::CheckProof { file, key, json } => prove::check(&file, &key, json),
         Recorded::Reconcile(arg) => reconcile::run(&arg),

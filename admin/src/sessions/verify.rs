@@ -1,25 +1,18 @@
 //! `sessions verify`: one line a segment, and the first bad place by name. Needs public keys alone; with an auditor's key
 //! it looks at the contents of encrypted events too, and says of which segments it did not.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
 use serde::Serialize;
-use weir_segment::{AuditorKey, Checkpoint, Fault, Finding, Report, Verifier};
+use weir_segment::{AuditorKey, Fault, Finding, Report, Verifier};
 
+use super::checkpoints::Remembered;
 use super::removed::{self, Removed};
 use super::{auditor, files};
-
-/// What the auditor knows of the directory besides its keys.
-pub(super) struct Options {
-    /// Number of the first segment.
-    pub first: u64,
-    /// The recorder has ended.
-    pub sealed: bool,
-    pub checkpoint: Option<PathBuf>,
-    pub json: bool,
-}
+use crate::cli::VerifyArgs;
+use crate::progress;
 
 #[derive(Serialize)]
 struct Line {
@@ -47,28 +40,39 @@ struct Gone {
     latest_unix_us: i64,
 }
 
-pub(super) fn run(dir: &Path, key: &Path, options: &Options) -> Result<ExitCode> {
-    auditor::keys(|auditors| verify(dir, &public_keys(key)?, auditors, options))?
+pub(super) async fn run(arg: &VerifyArgs) -> Result<ExitCode> {
+    let trusted = public_keys(&arg.key)?;
+    let mut remembered = Remembered::read(arg.checkpoint.as_deref(), &trusted)?;
+    let asked = remembered.ask(arg, &trusted).await?;
+    let _bar = progress::over(&arg.segments.segments, 1, arg.json);
+    let code = auditor::keys(|auditors| verify(arg, &trusted, auditors, &remembered))??;
+    if asked > 0 && !arg.json && code == ExitCode::SUCCESS {
+        say!("{asked} checkpoints that the admin service keeps agree");
+    }
+    Ok(code)
 }
 
-fn verify(dir: &Path, trusted: &[[u8; 32]], auditors: &[AuditorKey], options: &Options) -> Result<ExitCode> {
-    let mut verifier = Verifier::new(trusted).starting_at(options.first).opening_with(auditors);
-    if let Some(checkpoint) = options.checkpoint.as_deref().map(remembered).transpose()?.flatten() {
-        verifier = verifier.remembering(checkpoint);
-    }
-    let (removed, segments) = removed::follow(dir, &mut verifier)?;
+fn verify(
+    arg: &VerifyArgs,
+    trusted: &[[u8; 32]],
+    auditors: &[AuditorKey],
+    remembered: &Remembered,
+) -> Result<ExitCode> {
+    let verifier = Verifier::new(trusted).starting_at(arg.first).opening_with(auditors);
+    let mut verifier = remembered.hold_against(verifier);
+    let (removed, segments) = removed::follow(&arg.segments.segments, &mut verifier)?;
     let mut lines = Vec::with_capacity(segments.len() + 1);
     if let Some(removed) = &removed {
-        if !options.json {
+        if !arg.json {
             say!("{removed}");
         }
         lines.push(Line::of(removed));
     }
     for path in &segments {
-        let may_be_open = Some(path) == segments.last() && !options.sealed;
+        let may_be_open = Some(path) == segments.last() && !arg.sealed;
         let report = verifier.segment(files::open(path)?, may_be_open)?;
         let line = Line::new(path, &report);
-        if !options.json {
+        if !arg.json {
             say!("{line}");
         }
         lines.push(line);
@@ -80,15 +84,15 @@ fn verify(dir: &Path, trusted: &[[u8; 32]], auditors: &[AuditorKey], options: &O
         Err(fault) if bad == 0 => {
             bad = 1;
             let line = Line::missing(&fault);
-            if !options.json {
+            if !arg.json {
                 say!("{line}");
             }
             lines.push(line);
         }
-        Ok(Some(checkpoint)) if bad == 0 => remember(options.checkpoint.as_deref(), checkpoint)?,
+        Ok(Some(checkpoint)) if bad == 0 => remembered.remember(checkpoint)?,
         Ok(_) | Err(_) => {}
     }
-    if options.json {
+    if arg.json {
         say!("{}", serde_json::to_string_pretty(&lines)?);
     } else if bad == 0 {
         let left = lines.iter().filter(|line| line.removed.is_none());
@@ -104,24 +108,6 @@ fn verify(dir: &Path, trusted: &[[u8; 32]], auditors: &[AuditorKey], options: &O
         say!("{bad} of {count} segments are not as they were written");
     }
     Ok(ExitCode::from(u8::from(bad > 0)))
-}
-
-fn remembered(path: &Path) -> Result<Option<Checkpoint>> {
-    match std::fs::read_to_string(path) {
-        Ok(text) => Ok(Some(text.parse().with_context(|| path.display().to_string())?)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
-    }
-}
-
-/// Never leaves half a checkpoint behind.
-fn remember(path: Option<&Path>, checkpoint: Checkpoint) -> Result<()> {
-    let Some(path) = path else { return Ok(()) };
-    let mut new = path.as_os_str().to_owned();
-    new.push(".new");
-    std::fs::write(&new, format!("{checkpoint}\n"))
-        .and_then(|()| std::fs::rename(&new, path))
-        .with_context(|| format!("cannot write {}", path.display()))
 }
 
 impl Line {
@@ -190,7 +176,7 @@ impl std::fmt::Display for Line {
 }
 
 /// One public key a line, as `weir-recorder keygen` writes it: two while a key is being replaced.
-pub(super) fn public_keys(path: &Path) -> Result<Vec<[u8; 32]>> {
+pub(crate) fn public_keys(path: &Path) -> Result<Vec<[u8; 32]>> {
     let text =
         std::fs::read_to_string(path).with_context(|| format!("cannot read the key {}", path.display()))?;
     let mut keys = Vec::new();

@@ -1,6 +1,8 @@
 //! Admin's state in embedded SQLite. Every query of the program is in this folder; nothing here decides.
 
 mod budgets;
+mod catalogue;
+mod checkpoints;
 mod holds;
 mod revocations;
 
@@ -14,6 +16,8 @@ use sqlx::sqlite::{
 use sqlx::{Sqlite, Transaction};
 
 pub(crate) use budgets::{NewRun, StoredBudget};
+pub(crate) use catalogue::{Added, Taken, Until};
+pub(crate) use checkpoints::Kept;
 pub(crate) use holds::{Approver, Ending, Status, StoredHold, Vote};
 
 /// One database, shared by the service and by `apply` beside it.

@@ -90,6 +90,7 @@ const fn error_word(status: u16) -> &'static str {
         401 => "unauthenticated",
         403 => "denied",
         413..=415 | 431 => "too_large_or_encoded",
+        202 => "waits_for_approval",
         429 => "limit",
         502 => "bad_upstream_answer",
         503 => "unavailable",

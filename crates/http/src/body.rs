@@ -46,6 +46,15 @@ impl BodyReader {
         }
     }
 
+    /// Whether no more than `bytes` are left, as far as is known.
+    pub(crate) const fn is_within(&self, bytes: u64) -> bool {
+        match self {
+            Self::Chunked(_) => true,
+            Self::Length(left) => *left <= bytes,
+            Self::UntilClose => false,
+        }
+    }
+
     pub(crate) const fn is_done(&self) -> bool {
         match self {
             Self::Chunked(chunks) => matches!(chunks.state, ChunkState::Done),

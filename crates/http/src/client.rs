@@ -5,11 +5,10 @@ use weir_policy::{Fields, Permit};
 use weir_wire::{Action, Lane, Outbox, Step, UpstreamSecret};
 use zeroize::Zeroizing;
 
-use crate::RequestBodies;
 use crate::answer::Refusal;
 use crate::body::BodyReader;
 use crate::head::{Collected, Framing};
-use crate::machine::{AGAIN, HttpMachine, Phase, Session};
+use crate::machine::{AGAIN, Gathered, HttpMachine, Phase, Session};
 use crate::relay::write_chunk;
 use crate::request::head_refusal;
 
@@ -29,6 +28,11 @@ impl HttpMachine {
             }
             Phase::Held | Phase::Answer => Step::Act(Action::NeedMore),
             Phase::Send(_) => Step::Act(self.send(input, out)),
+            Phase::Pass => {
+                self.sent(false, out);
+                Step::Act(AGAIN)
+            }
+            Phase::Skip(..) => Step::Act(self.skip(input)),
             Phase::Closed if input.is_empty() => Step::Act(Action::NeedMore),
             Phase::Closed => Step::Act(Action::Discard { len: input.len() }),
         }
@@ -56,9 +60,7 @@ impl HttpMachine {
         match &self.session {
             None => self.phase = Phase::Identify { asked: false },
             Some(session) if session.binding == self.request.binding() => {
-                if let Err(refusal) = self.await_body(out) {
-                    return self.refuse(refusal, out);
-                }
+                self.await_body();
             }
             Some(_) => {
                 let message =
@@ -84,33 +86,43 @@ impl HttpMachine {
         }
         let authorization = Zeroizing::new(value.to_vec());
         self.session = Some(Session { binding: self.request.binding(), authorization });
-        match self.await_body(out) {
-            Ok(()) => AGAIN,
-            Err(refusal) => self.refuse(refusal, out),
-        }
+        self.await_body();
+        AGAIN
     }
 
-    /// The head is in order: settles what of the body is needed before the decision.
-    fn await_body(&mut self, out: &mut Outbox) -> Result<(), Refusal> {
-        let max = self.settings.limits.body_bytes as u64;
-        let whole_only = self.settings.request_bodies == RequestBodies::Whole;
-        self.body_is_whole = self.request.framing == Framing::Undeclared;
-        match self.request.framing {
-            Framing::Undeclared | Framing::Length(0) => self.body_is_whole = true,
-            _ if whole_only && self.request.encoded => {
-                let message = "encoded bodies are refused here, since no rule could see them; send identity";
-                return Err(Refusal::new(415, message));
-            }
-            Framing::Length(length) if length > max && whole_only => return Err(TOO_LARGE),
-            Framing::Length(length) if length > max => self.body_is_whole = false,
-            Framing::Length(_) | Framing::Chunked => {
-                self.allow_body(out);
-                self.phase = Phase::Gather(BodyReader::of_request(self.request.framing));
-                return Ok(());
-            }
+    /// The head is in order: policy is asked before any of the body is read.
+    fn await_body(&mut self) {
+        self.gathered = Gathered::All;
+        self.unread = None;
+        if !matches!(self.request.framing, Framing::Undeclared | Framing::Length(0)) {
+            self.gathered = Gathered::Nothing;
+            self.unread = Some(BodyReader::of_request(self.request.framing));
         }
         self.phase = Phase::Decide { asked: false };
-        Ok(())
+    }
+
+    /// Policy wants the body: collects it, unless it is known already that nobody could look into it.
+    pub(crate) fn begin_gathering(&mut self, out: &mut Outbox) -> Action {
+        let max = self.settings.limits.body_bytes as u64;
+        let Some(reader) = self.unread.take() else { return self.ask_again(Gathered::All) };
+        let known = match self.request.framing {
+            _ if self.request.encoded => Some(Gathered::Encoded),
+            Framing::Length(length) if length > max => Some(Gathered::TooLong),
+            Framing::Undeclared | Framing::Length(_) | Framing::Chunked => None,
+        };
+        if let Some(known) = known {
+            self.unread = Some(reader);
+            return self.ask_again(known);
+        }
+        self.allow_body(out);
+        self.phase = Phase::Gather(reader);
+        AGAIN
+    }
+
+    const fn ask_again(&mut self, gathered: Gathered) -> Action {
+        self.gathered = gathered;
+        self.phase = Phase::Decide { asked: false };
+        AGAIN
     }
 
     /// The body is wanted: tells a client that waits to hear so.
@@ -127,50 +139,53 @@ impl HttpMachine {
             Err(message) => return self.refuse(Refusal::bad(message), out),
         };
         self.body.extend_from_slice(data);
-        if reader.is_done() {
-            self.body_is_whole = true;
-            self.phase = Phase::Decide { asked: false };
-        } else if self.body.len() > self.settings.limits.body_bytes {
-            if self.settings.request_bodies == RequestBodies::Whole {
-                return self.refuse(TOO_LARGE, out);
-            }
-            // The reader waits in `unread` for the verdict.
-            if let Phase::Gather(reader) = std::mem::replace(&mut self.phase, Phase::Decide { asked: false })
-            {
-                self.unread = Some(reader);
-            }
+        let gathered = if self.body.len() > self.settings.limits.body_bytes {
+            Gathered::TooLong
+        } else if reader.is_done() {
+            Gathered::All
         } else if input.is_empty() {
             return Action::NeedMore;
+        } else {
+            return Action::Discard { len: taken };
+        };
+        if let Phase::Gather(reader) = std::mem::replace(&mut self.phase, Phase::Decide { asked: false }) {
+            self.unread = Some(reader).filter(|reader| !reader.is_done());
         }
+        self.gathered = gathered;
         Action::Discard { len: taken }
     }
 
     /// Writes the request upstream, with what of its body is here.
     pub(crate) fn allowed(&mut self, permit: &Permit, out: &mut Outbox) -> Action {
-        let plan = permit.obligations().mask.as_ref().filter(|plan| !plan.patterns.is_empty());
+        let plan = permit.obligations().mask.as_ref().filter(|plan| plan.covers_texts());
         self.plan = plan.cloned();
-        self.upload.begin(plan, self.request.encoded);
+        self.upload.begin(plan, self.request.encoded, self.request.kind);
         self.write_head(&mut out.upstream);
-        let rest = match (self.body_is_whole, self.unread.take(), self.request.framing) {
-            (true, ..) => None,
-            (false, Some(reader), _) => Some(reader),
-            (false, None, framing) => Some(BodyReader::of_request(framing)),
-        };
         self.upload.take(&self.key, &self.body, &mut out.notes);
-        match rest {
-            None => {
-                out.upstream.extend_from_slice(&self.body);
-                self.upload.finish(&self.key, &mut out.notes);
-                self.phase = Phase::Answer;
-            }
+        let whole = self.gathered == Gathered::All;
+        if whole {
+            out.upstream.extend_from_slice(&self.body);
+        } else {
+            write_body(self.request.framing, &self.body, &mut out.upstream);
+        }
+        match self.unread.take().filter(|_| !whole) {
             Some(reader) => {
-                write_body(self.request.framing, &self.body, &mut out.upstream);
                 self.allow_body(out);
                 self.phase = Phase::Send(reader);
             }
+            None => self.sent(!whole, out),
         }
         self.relay.expect();
         AGAIN
+    }
+
+    /// The whole request is on its way. `framed`: its end is yet to be told.
+    fn sent(&mut self, framed: bool, out: &mut Outbox) {
+        if framed && self.request.framing == Framing::Chunked {
+            out.upstream.extend_from_slice(b"0\r\n\r\n");
+        }
+        self.upload.finish(&self.key, &mut out.notes);
+        self.phase = Phase::Answer;
     }
 
     fn write_head(&self, to: &mut BytesMut) {
@@ -200,7 +215,7 @@ impl HttpMachine {
         match self.request.framing {
             Framing::Undeclared => {}
             Framing::Length(length) => write_field("content-length", length.to_string().as_bytes(), to),
-            Framing::Chunked if self.body_is_whole => {
+            Framing::Chunked if self.gathered == Gathered::All => {
                 write_field("content-length", self.body.len().to_string().as_bytes(), to);
             }
             Framing::Chunked => write_field("transfer-encoding", b"chunked", to),
@@ -208,11 +223,21 @@ impl HttpMachine {
         to.extend_from_slice(b"\r\n");
     }
 
-    /// Passes the rest of a long body.
+    /// Passes the rest of a body: by count where nothing in it is looked for or framed anew.
     fn send(&mut self, input: &[u8], out: &mut Outbox) -> Action {
         let Phase::Send(reader) = &mut self.phase else { return Action::NeedMore };
         if input.is_empty() && !reader.is_done() {
             return Action::NeedMore;
+        }
+        if let BodyReader::Length(left @ 1..) = *reader
+            && self.upload.is_plain()
+            && let Ok(len) = usize::try_from(left)
+        {
+            // What comes later is recorded by the driver, as it passes.
+            let here = input.get(..len.min(input.len())).unwrap_or_default();
+            self.upload.take(&self.key, here, &mut out.notes);
+            self.phase = Phase::Pass;
+            return Action::Forward { len };
         }
         let (taken, data) = match reader.take(input) {
             Ok(piece) => piece,
@@ -223,14 +248,30 @@ impl HttpMachine {
             }
             Err(message) => return self.refuse(Refusal::bad(message), out),
         };
+        let done = reader.is_done();
         write_body(self.request.framing, data, &mut out.upstream);
         self.upload.take(&self.key, data, &mut out.notes);
+        if done {
+            self.sent(true, out);
+        }
+        Action::Discard { len: taken }
+    }
+
+    /// Reads over the rest of a refused request.
+    fn skip(&mut self, input: &[u8]) -> Action {
+        let Phase::Skip(reader, room) = &mut self.phase else { return Action::NeedMore };
+        let Ok((taken, _)) = reader.take(input.get(..(*room).min(input.len())).unwrap_or_default()) else {
+            self.phase = Phase::Closed;
+            return Action::Close;
+        };
+        *room -= taken;
         if reader.is_done() {
-            if self.request.framing == Framing::Chunked {
-                out.upstream.extend_from_slice(b"0\r\n\r\n");
-            }
-            self.upload.finish(&self.key, &mut out.notes);
-            self.phase = Phase::Answer;
+            self.phase = Phase::Head;
+        } else if *room == 0 {
+            self.phase = Phase::Closed;
+            return Action::Close;
+        } else if input.is_empty() {
+            return Action::NeedMore;
         }
         Action::Discard { len: taken }
     }
@@ -240,8 +281,6 @@ impl HttpMachine {
         self.settings.conceal_secret && self.session.as_ref().and_then(Session::secret).is_some()
     }
 }
-
-const TOO_LARGE: Refusal = Refusal::new(413, "the body is longer than this connection allows");
 
 fn write_body(framing: Framing, data: &[u8], to: &mut BytesMut) {
     if framing == Framing::Chunked {

@@ -18,8 +18,10 @@ pub enum Error {
 impl Blame for Error {
     fn blame(&self) -> Fault {
         match self {
+            Self::Mask(weir_mask::Error::Malformed(_) | weir_mask::Error::TooDeep) | Self::Upstream(_) => {
+                Fault::Upstream
+            }
             Self::Mask(_) | Self::OutOfTurn(_) => Fault::Gateway,
-            Self::Upstream(_) => Fault::Upstream,
         }
     }
 }

@@ -9,7 +9,7 @@ pub struct Limits {
     pub fields: usize,
     /// Bytes of a request target (414).
     pub target_bytes: usize,
-    /// Bytes of a request body that is held whole, for rules to see (413).
+    /// Bytes of a request body that is kept whole, where rules or approvers must see it (413). Others pass as they come.
     pub body_bytes: usize,
     /// A masked answer announced as no longer than this is sent with its length, else in chunks.
     pub small_answer_bytes: usize,
@@ -27,23 +27,12 @@ impl Default for Limits {
     }
 }
 
-/// What becomes of request bodies longer than `body_bytes`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum RequestBodies {
-    /// Refused, and encoded ones too: rules see every byte of every body.
-    #[default]
-    Whole,
-    /// Passed on as they come, seen by no rule and recorded all the same. Such a request cannot be held.
-    Stream,
-}
-
 /// The connection a listener stands for.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The upstream's `host` or `host:port`, for its `Host` field and for rules.
     pub authority: String,
     pub limits: Limits,
-    pub request_bodies: RequestBodies,
     /// Look for the injected credential in readable bodies of unmasked answers too, at the price of looking at them.
     pub conceal_secret: bool,
     /// The client's certificate says who it is: a request may come without a token.
@@ -51,12 +40,11 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Default limits, whole request bodies, the credential concealed.
+    /// Default limits, the credential concealed.
     pub fn new(authority: impl Into<String>) -> Self {
         Self {
             authority: authority.into(),
             limits: Limits::default(),
-            request_bodies: RequestBodies::default(),
             conceal_secret: true,
             certified: false,
         }

@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use weir_mask::MaskKey;
-use weir_policy::{Fields, Http, MaskPlan, Reason, Request, Timestamp, Verdict};
+use weir_policy::{Body, Denial, Fields, Http, MaskPlan, Reason, Request, Timestamp, Verdict};
 use weir_wire::{Action, Admission, Farewell, Lane, Login, Machine, NoteKind, Outbox, Side, Step};
 use zeroize::Zeroizing;
 
@@ -25,16 +25,28 @@ pub struct HttpMachine {
     pub(crate) phase: Phase,
     pub(crate) collected: HeadBuffer,
     pub(crate) request: RequestHead,
-    /// The request's body, where it is held whole, or as much of it as came before the decision.
-    pub(crate) body: Vec<u8>,
-    /// `body` is all of it.
-    pub(crate) body_is_whole: bool,
-    /// Reads the rest of a body that grew too long to be held, while policy is asked.
+    pub(crate) gathered: Gathered,
+    /// Reads what of the body was not gathered.
     pub(crate) unread: Option<BodyReader>,
+    /// The request's body, or the beginning of one that grew too long while it was gathered.
+    pub(crate) body: Vec<u8>,
     pub(crate) upload: Upload,
     /// The mask plan of the request's permit, where patterns apply.
     pub(crate) plan: Option<Arc<MaskPlan>>,
     pub(crate) relay: Relay,
+}
+
+/// How much of the request's body is in the machine's hands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Gathered {
+    /// All of it.
+    All,
+    /// Nothing: it is still to come.
+    Nothing,
+    /// Too little: it is longer than is kept.
+    TooLong,
+    /// Nothing: it is encoded, so that no rule could look into it.
+    Encoded,
 }
 
 /// What an admitted connection keeps.
@@ -70,7 +82,7 @@ pub(crate) enum Phase {
     Head,
     /// The head is read; who sent it is asked.
     Identify { asked: bool },
-    /// The body is being collected.
+    /// Policy wants the body, which is being collected.
     Gather(BodyReader),
     /// All that policy needs is here; it is asked.
     Decide { asked: bool },
@@ -78,6 +90,10 @@ pub(crate) enum Phase {
     Held,
     /// It is allowed, and the rest of its body passes.
     Send(BodyReader),
+    /// The driver passes the rest of its body by count, and steps again when it has.
+    Pass,
+    /// It is answered, and the rest of its body is read over: so many bytes at the most.
+    Skip(BodyReader, usize),
     /// It is sent, and the response is awaited or under way.
     Answer,
     /// The last answer is written.
@@ -94,9 +110,9 @@ impl HttpMachine {
             phase: Phase::Head,
             collected: HeadBuffer::default(),
             request: RequestHead::default(),
-            body: Vec::new(),
-            body_is_whole: false,
+            gathered: Gathered::All,
             unread: None,
+            body: Vec::new(),
             upload: Upload::default(),
             plan: None,
             relay: Relay::default(),
@@ -111,7 +127,11 @@ impl HttpMachine {
             path: &self.request.target.path,
             query: self.request.target.query(),
             fields: Fields::new(&self.request.lines),
-            body: Some(self.body.as_slice()).filter(|body| self.body_is_whole && !body.is_empty()),
+            body: match self.gathered {
+                Gathered::All => Body::Whole(&self.body),
+                Gathered::Nothing => Body::Coming,
+                Gathered::TooLong | Gathered::Encoded => Body::Unseen,
+            },
             approval: None,
         })
     }
@@ -141,10 +161,39 @@ impl HttpMachine {
         self.answer(Answer { status, message, close: true, ..Answer::default() }, out)
     }
 
+    /// Answers a denied request. The connection goes on where little of the request is still to be read.
+    fn denied(&mut self, denial: &Denial, out: &mut Outbox) -> Action {
+        let unseen = denial.reason == Reason::NotUnderstood;
+        let status = match self.gathered {
+            Gathered::TooLong if unseen => 413,
+            Gathered::Encoded if unseen => 415,
+            Gathered::All | Gathered::Nothing | Gathered::TooLong | Gathered::Encoded => {
+                denial_status(denial.reason)
+            }
+        };
+        let rest = self.unread.take();
+        let skips = self.gathered == Gathered::Nothing && !self.request.expects_continue;
+        let rest = rest.filter(|rest| skips && rest.is_within(SKIPPED_BYTES as u64));
+        let answer = Answer {
+            status,
+            message: &denial.message,
+            rule: Some(&denial.rule),
+            close: denial.reason == Reason::Unauthenticated
+                || (self.gathered != Gathered::All && rest.is_none()),
+            ..Answer::default()
+        };
+        let action = self.answer(answer, out);
+        if let (Some(rest), Phase::Head) = (rest, &self.phase) {
+            self.phase = Phase::Skip(rest, SKIPPED_BYTES);
+        }
+        action
+    }
+
     /// The exchange is over: ready for the next, or for the end.
     pub(crate) fn next(&mut self, close: bool) -> Action {
         self.collected.clear();
         self.request.forget();
+        self.gathered = Gathered::All;
         self.body.clear();
         self.body.shrink_to(KEPT_BYTES);
         self.plan = None;
@@ -161,6 +210,9 @@ impl HttpMachine {
 
 /// Buffers larger than this are given back between requests.
 pub(crate) const KEPT_BYTES: usize = 4 << 10;
+
+/// More than this of a refused request is not read to the end: closing is cheaper.
+const SKIPPED_BYTES: usize = 64 << 10;
 
 /// Nothing to take, but step again.
 pub(crate) const AGAIN: Action = Action::Discard { len: 0 };
@@ -226,17 +278,8 @@ impl Machine for HttpMachine {
         }
         match verdict {
             Verdict::Allow(permit) => Ok(self.allowed(&permit, out)),
-            Verdict::Deny(denial) => Ok(self.answer(
-                Answer {
-                    status: denial_status(denial.reason),
-                    message: &denial.message,
-                    rule: Some(&denial.rule),
-                    close: !self.body_is_whole || denial.reason == Reason::Unauthenticated,
-                    ..Answer::default()
-                },
-                out,
-            )),
-            Verdict::Hold(_) if self.body_is_whole => {
+            Verdict::Deny(denial) => Ok(self.denied(&denial, out)),
+            Verdict::Hold(_) if self.gathered == Gathered::All => {
                 self.phase = Phase::Held;
                 Ok(Action::NeedMore)
             }
@@ -253,6 +296,13 @@ impl Machine for HttpMachine {
         }
     }
 
+    fn collect(&mut self, _lane: Lane, _now: Timestamp, out: &mut Outbox) -> Result<Action, Error> {
+        if !matches!(self.phase, Phase::Decide { asked: true }) || self.gathered != Gathered::Nothing {
+            return Err(Error::OutOfTurn("a wish for the body"));
+        }
+        Ok(self.begin_gathering(out))
+    }
+
     fn put_off(
         &mut self,
         _lane: Lane,
@@ -265,7 +315,7 @@ impl Machine for HttpMachine {
         }
         Ok(self.answer(
             Answer {
-                status: 503,
+                status: if self.request.responds_async { 202 } else { 503 },
                 message: "this request waits for approval; send the same request again later",
                 hold: Some(hold),
                 retry_after: Some(30),
@@ -289,7 +339,8 @@ impl Machine for HttpMachine {
     /// Speaks only where a request waits for its answer; elsewhere closing says it all, and inside an answer any word
     /// would be taken for a part of it.
     fn farewell(&mut self, why: Farewell<'_>, out: &mut Outbox) {
-        if self.idle() || matches!(self.phase, Phase::Closed) || self.relay.has_begun() {
+        let answered = matches!(self.phase, Phase::Closed | Phase::Skip(..));
+        if self.idle() || answered || self.relay.has_begun() {
             self.phase = Phase::Closed;
             return;
         }

@@ -1,17 +1,19 @@
 //! The response's way: head, settling how the body goes, body, end.
 
 use bytes::{BufMut, BytesMut};
-use weir_mask::{ColumnPlan, Ledger, StreamMask};
+use weir_mask::{ColumnPlan, Ledger};
 use weir_wire::{Action, NoteKind, Outbox};
 use zeroize::Zeroizing;
 
 use crate::Error;
 use crate::answer::{Refusal, reason};
 use crate::body::BodyReader;
+use crate::content::Content;
+use crate::decode::Decoder;
 use crate::fields::{FieldMask, hide};
 use crate::head::{BadHead, Collected, Framing, HeadBuffer};
 use crate::machine::{HttpMachine, KEPT_BYTES, Phase, Session, note_outcome};
-use crate::reply::{ContentKind, ResponseHead};
+use crate::reply::{ContentKind, Format, ResponseHead};
 
 /// The response under way, and the buffers that serve every response.
 #[derive(Debug, Default)]
@@ -20,7 +22,7 @@ pub(crate) struct Relay {
     collected: HeadBuffer,
     response: ResponseHead,
     frame: Frame,
-    mask: Option<Box<StreamMask>>,
+    mask: Option<Box<Content>>,
     /// A short masked body, kept until its length is known.
     kept: Option<BytesMut>,
     scratch: BytesMut,
@@ -115,6 +117,10 @@ impl HttpMachine {
             Stage::Idle => Err(Error::Upstream("it answers a request that was not made")),
             Stage::Head if input.is_empty() => Ok(Action::NeedMore),
             Stage::Head => Ok(self.read_response(input, out)),
+            // What was taken is not all out yet.
+            Stage::Body(_) if self.relay.mask.as_ref().is_some_and(|mask| !mask.is_idle()) => {
+                self.relay_body(&[], out)
+            }
             Stage::Body(reader) if reader.is_done() => self.finish_response(out),
             Stage::Body(BodyReader::Length(left)) if self.relay.mask.is_none() => {
                 let len = usize::try_from(*left).map_err(|_| Error::Upstream("its answer is too long"))?;
@@ -172,7 +178,7 @@ impl HttpMachine {
         let bodiless = self.relay.response.has_no_body(to_head);
         let framing = self.relay.response.framing;
         let empty = bodiless || framing == Framing::Length(0);
-        self.relay.mask = if empty { None } else { self.stream_mask()?.map(Box::new) };
+        self.relay.mask = if empty { None } else { self.content()?.map(Box::new) };
         let masked = self.plan.is_some();
         let relay = &mut self.relay;
         if let Some(secret) = self.session.as_ref().and_then(Session::secret) {
@@ -183,7 +189,8 @@ impl HttpMachine {
             let masked = relay.fields.mask(plan, &self.key, &mut relay.response, &mut relay.ledger);
             masked.map_err(|_| "the answer's fields could not be scanned")?;
         }
-        relay.close = relay.response.close || self.request.close || matches!(self.phase, Phase::Send(_));
+        relay.close =
+            relay.response.close || self.request.close || matches!(self.phase, Phase::Send(_) | Phase::Pass);
         if bodiless {
             relay.frame = Frame::Length;
             relay.stage = Stage::Body(BodyReader::Length(0));
@@ -191,9 +198,10 @@ impl HttpMachine {
             relay.write_head(length, &mut out.client);
             return Ok(());
         }
+        let decoded = relay.mask.is_some() && masked && relay.response.coding.is_some();
         let small = self.settings.limits.small_answer_bytes as u64;
         relay.frame = match framing.length() {
-            Some(length) if !masked || length <= small => Frame::Length,
+            Some(length) if !masked || (length <= small && !decoded) => Frame::Length,
             _ if self.request.minor == 0 => Frame::UntilClose,
             _ => Frame::Chunked,
         };
@@ -208,23 +216,35 @@ impl HttpMachine {
         Ok(())
     }
 
-    /// What the body goes through: the plan's patterns, the search for the credential, or nothing.
-    fn stream_mask(&mut self) -> Result<Option<StreamMask>, String> {
+    /// What the body goes through: the plan's rules, the search for the credential, or nothing.
+    fn content(&mut self) -> Result<Option<Content>, String> {
         let response = &self.relay.response;
         let secret = || self.session.as_ref().and_then(Session::secret);
         let secret = || secret().map(|secret| Zeroizing::new(secret.to_vec()));
+        let failed = |error: weir_mask::Error| error.to_string();
         let Some(plan) = &self.plan else {
-            let legible = response.kind == ContentKind::Text && !response.encoded;
+            let legible = matches!(response.kind, ContentKind::Text(_)) && response.coding.is_none();
             let secret = secret().filter(|_| legible && self.settings.conceal_secret);
             if secret.is_none() {
                 return Ok(None);
             }
-            return StreamMask::new(None, secret).map(Some).map_err(|error| error.to_string());
+            return Content::new(Format::Text, None, None, secret).map(Some).map_err(failed);
         };
         if let Some(why) = response.unmaskable(plan) {
             return Err(format!("{why}, so it cannot be masked as policy demands"));
         }
-        StreamMask::new(Some(plan.clone()), secret()).map(Some).map_err(|error| error.to_string())
+        let ContentKind::Text(format) = response.kind else { return Ok(None) };
+        let decoder = match &response.coding {
+            None => None,
+            Some(coding) => {
+                let decoder = Decoder::of(coding);
+                Some(
+                    decoder
+                        .ok_or("the answer has a content coding that is not known, so it cannot be masked")?,
+                )
+            }
+        };
+        Content::new(format, decoder, Some(plan), secret()).map(Some).map_err(failed)
     }
 
     fn relay_body(&mut self, input: &[u8], out: &mut Outbox) -> Result<Action, Error> {
@@ -262,7 +282,7 @@ impl HttpMachine {
             out.notes.note(NoteKind::MaskLedger, |note| relay.ledger.write(plan, note));
         }
         note_outcome(relay.response.status, "upstream", relay.body_bytes, out);
-        let close = relay.close || matches!(self.phase, Phase::Send(_));
+        let close = relay.close || matches!(self.phase, Phase::Send(_) | Phase::Pass);
         Ok(self.next(close))
     }
 

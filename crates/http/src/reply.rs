@@ -15,20 +15,42 @@ pub(crate) struct ResponseHead {
     pub(crate) values: Vec<std::ops::Range<usize>>,
     pub(crate) framing: Framing,
     pub(crate) close: bool,
-    /// A content coding other than identity.
-    pub(crate) encoded: bool,
+    /// A content coding other than identity: its name, or several.
+    pub(crate) coding: Option<Vec<u8>>,
     pub(crate) kind: ContentKind,
+    typed: bool,
 }
 
 /// What a body is made of, as far as its head says.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ContentKind {
     Binary,
+    /// Pictures, sound, film and fonts, which hold no text.
+    Media,
     /// A text in a character set that patterns cannot be looked for in.
     Illegible,
     /// Bytes that patterns can be looked for in.
-    #[default]
+    Text(Format),
+}
+
+impl Default for ContentKind {
+    fn default() -> Self {
+        Self::Text(Format::Unknown)
+    }
+}
+
+/// How values stand in a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// Server-sent events.
+    Events,
+    Json,
+    /// JSON, a document a line.
+    Lines,
+    /// As they are.
     Text,
+    /// JSON if it begins so.
+    Unknown,
 }
 
 impl ResponseHead {
@@ -72,8 +94,9 @@ impl ResponseHead {
         self.status = status;
         self.lines.clear();
         self.values.clear();
-        self.encoded = false;
+        self.coding = None;
         self.kind = ContentKind::default();
+        self.typed = false;
     }
 
     fn keep(&mut self, name: &str, value: &[u8], masked: bool) {
@@ -95,11 +118,20 @@ impl ResponseHead {
             return;
         }
         if is(&"content-encoding") && !value.eq_ignore_ascii_case(b"identity") && !value.is_empty() {
-            self.encoded = true;
+            let coding = self.coding.get_or_insert_default();
+            if !coding.is_empty() {
+                coding.push(b',');
+            }
+            coding.extend_from_slice(value);
+            // It is undone, or the answer refused.
+            if masked {
+                return;
+            }
         }
         // A second type does not make the first one legible.
-        if is(&"content-type") && self.kind == ContentKind::Text {
-            self.kind = content_kind(value);
+        if is(&"content-type") {
+            let first = !std::mem::replace(&mut self.typed, true);
+            self.kind = if first { content_kind(value) } else { ContentKind::Illegible };
         }
         self.lines.extend(name.bytes().map(|byte| byte.to_ascii_lowercase()));
         self.lines.extend_from_slice(b": ");
@@ -116,21 +148,18 @@ impl ResponseHead {
 
     /// Why this body cannot be masked; `None`: it can.
     pub(crate) fn unmaskable(&self, plan: &MaskPlan) -> Option<&'static str> {
-        if plan.patterns.is_empty() {
-            return None;
-        }
         match self.kind {
-            _ if self.encoded => Some("the answer is encoded although identity was asked for"),
+            ContentKind::Media if plan.patterns.is_empty() => None,
             _ if self.status == 206 => Some("the answer is a part of a body"),
-            ContentKind::Binary => Some("the answer's content type is not a text"),
+            ContentKind::Binary | ContentKind::Media => Some("the answer's content type is not a text"),
             ContentKind::Illegible => Some("the answer's character set is not known"),
-            ContentKind::Text => None,
+            ContentKind::Text(_) => None,
         }
     }
 }
 
 /// A missing type is looked through as a text.
-fn content_kind(value: &[u8]) -> ContentKind {
+pub(crate) fn content_kind(value: &[u8]) -> ContentKind {
     let Ok(value) = std::str::from_utf8(value) else { return ContentKind::Illegible };
     let value = value.to_ascii_lowercase();
     let mut parts = value.split(';').map(str::trim);
@@ -154,15 +183,26 @@ fn content_kind(value: &[u8]) -> ContentKind {
                 "yaml",
             ]
             .contains(&sub));
+    if matches!(kind, "audio" | "font" | "image" | "video") && !sub.ends_with("+xml") {
+        return ContentKind::Media;
+    }
     if !textual {
         return ContentKind::Binary;
     }
+    let format = match (kind, sub) {
+        ("text", "event-stream") => Format::Events,
+        (_, "jsonl" | "ndjson" | "x-ndjson" | "json-seq") => Format::Lines,
+        (_, "json") => Format::Json,
+        _ if sub.ends_with("+json") => Format::Json,
+        ("text", "plain") => Format::Unknown,
+        _ => Format::Text,
+    };
     let charset = parts
         .find_map(|part| part.strip_prefix("charset"))
         .map_or("utf-8", |rest| rest.trim_start().trim_start_matches('=').trim().trim_matches('"'));
     match charset {
         "utf-8" | "utf8" | "us-ascii" | "ascii" | "iso-8859-1" | "latin1" | "iso-8859-15"
-        | "windows-1252" => ContentKind::Text,
+        | "windows-1252" => ContentKind::Text(format),
         _ => ContentKind::Illegible,
     }
 }
@@ -174,15 +214,18 @@ mod tests {
     #[test]
     fn texts_are_told_from_what_cannot_be_read() {
         for (value, expected) in [
-            ("text/plain", ContentKind::Text),
-            ("TEXT/HTML; Charset=\"UTF-8\"", ContentKind::Text),
-            ("application/json", ContentKind::Text),
-            ("application/problem+json; charset=utf-8", ContentKind::Text),
-            ("text/csv; header=present; charset = iso-8859-1", ContentKind::Text),
+            ("text/plain", ContentKind::Text(Format::Unknown)),
+            ("text/event-stream", ContentKind::Text(Format::Events)),
+            ("application/x-ndjson", ContentKind::Text(Format::Lines)),
+            ("TEXT/HTML; Charset=\"UTF-8\"", ContentKind::Text(Format::Text)),
+            ("application/json", ContentKind::Text(Format::Json)),
+            ("application/problem+json; charset=utf-8", ContentKind::Text(Format::Json)),
+            ("text/csv; header=present; charset = iso-8859-1", ContentKind::Text(Format::Text)),
             ("text/plain; charset=utf-16", ContentKind::Illegible),
             ("application/json; charset=utf-7", ContentKind::Illegible),
             ("application/octet-stream", ContentKind::Binary),
-            ("image/png", ContentKind::Binary),
+            ("image/png", ContentKind::Media),
+            ("image/svg+xml", ContentKind::Text(Format::Text)),
             ("multipart/byteranges; boundary=x", ContentKind::Binary),
             ("application/grpc", ContentKind::Binary),
         ] {

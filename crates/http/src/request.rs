@@ -10,6 +10,7 @@ use crate::Limits;
 use crate::answer::Refusal;
 use crate::head::{BadHead, Declared, Framing, MAX_FIELDS, has_token, is_hop_by_hop};
 use crate::machine::KEPT_BYTES;
+use crate::reply::{ContentKind, content_kind};
 use crate::target::Target;
 
 /// One request's head. Reused for every request of the connection.
@@ -28,7 +29,10 @@ pub(crate) struct RequestHead {
     pub(crate) framing: Framing,
     /// Of the body; rules cannot see through one.
     pub(crate) encoded: bool,
+    pub(crate) kind: ContentKind,
     pub(crate) expects_continue: bool,
+    /// The client takes "accepted, later" for an answer: `Prefer: respond-async` (RFC 7240).
+    pub(crate) responds_async: bool,
     /// The client wants (or can only have) one exchange on this connection.
     pub(crate) close: bool,
     /// 0 or 1, of HTTP/1.x.
@@ -155,6 +159,12 @@ impl RequestHead {
         }
         if name.eq_ignore_ascii_case("content-encoding") && !value.eq_ignore_ascii_case(b"identity") {
             self.encoded = true;
+        }
+        if name.eq_ignore_ascii_case("prefer") && has_token(value, "respond-async") {
+            self.responds_async = true;
+        }
+        if name.eq_ignore_ascii_case("content-type") {
+            self.kind = content_kind(value);
         }
         self.lines.extend(name.bytes().map(|byte| byte.to_ascii_lowercase()));
         self.lines.extend_from_slice(b": ");

@@ -3,9 +3,12 @@
 use std::sync::Arc;
 
 use bytes::BytesMut;
-use weir_mask::{Ledger, MaskKey, StreamMask};
+use weir_mask::{Ledger, MaskKey};
 use weir_policy::MaskPlan;
 use weir_wire::{NoteKind, Notes};
+
+use crate::content::Content;
+use crate::reply::{ContentKind, Format};
 
 /// Bytes of one note.
 const MAX_NOTE_BYTES: usize = 64 << 10;
@@ -25,7 +28,7 @@ enum How {
     /// No rule protects anything.
     #[default]
     Plain,
-    Scrubbed(Box<StreamMask>),
+    Scrubbed(Box<Content>),
     /// It cannot be scrubbed, so none of it is noted; said once.
     Withheld {
         said: bool,
@@ -34,15 +37,24 @@ enum How {
 
 impl Upload {
     /// Starts with the plan of the request's permit. An `encoded` body cannot be looked through.
-    pub(crate) fn begin(&mut self, plan: Option<&Arc<MaskPlan>>, encoded: bool) {
+    pub(crate) fn begin(&mut self, plan: Option<&Arc<MaskPlan>>, encoded: bool, kind: ContentKind) {
+        let format = match kind {
+            ContentKind::Text(format) => format,
+            ContentKind::Binary | ContentKind::Illegible | ContentKind::Media => Format::Text,
+        };
         self.how = match plan {
             None => How::Plain,
             Some(_) if encoded => How::Withheld { said: false },
-            Some(plan) => match StreamMask::new(Some(Arc::clone(plan)), None) {
+            Some(plan) => match Content::new(format, None, Some(plan), None) {
                 Ok(mask) => How::Scrubbed(Box::new(mask)),
                 Err(_) => How::Withheld { said: false },
             },
         };
+    }
+
+    /// Whether everything is noted as it is.
+    pub(crate) const fn is_plain(&self) -> bool {
+        matches!(self.how, How::Plain)
     }
 
     /// Takes the next bytes of the body.
@@ -58,7 +70,7 @@ impl Upload {
             }
             How::Withheld { said } => {
                 if !std::mem::replace(said, true) {
-                    note(WITHHELD, notes);
+                    withheld(notes);
                 }
             }
         }
@@ -77,14 +89,18 @@ impl Upload {
         note(&self.scrubbed, notes);
         self.scrubbed.clear();
         if failed {
-            note(WITHHELD, notes);
+            withheld(notes);
             self.how = How::Withheld { said: true };
         }
     }
 }
 
+fn withheld(notes: &mut Notes) {
+    notes.note(NoteKind::Upload, |note| note.extend_from_slice(WITHHELD));
+}
+
 fn note(bytes: &[u8], notes: &mut Notes) {
     for piece in bytes.chunks(MAX_NOTE_BYTES) {
-        notes.note(NoteKind::Upload, |note| note.extend_from_slice(piece));
+        notes.upload_piece(piece);
     }
 }

@@ -12,50 +12,10 @@ mod driver;
 #[path = "../../mask/tests/plain_regex/mod.rs"]
 mod plain_regex;
 
-use driver::{Driver, Event, Seen, client, rechunked, upstream};
+use driver::{Driver, Event, client, get, rechunked, seen, settings, text, upstream, upstream_get};
 use proptest::prelude::*;
-use weir_http::{Error, RequestBodies, Settings};
+use weir_http::Error;
 use weir_wire::{Blame, Farewell, Fault};
-
-fn settings() -> Settings {
-    let mut settings = Settings::new("up.example:8080");
-    settings.limits.small_answer_bytes = 200;
-    settings.limits.body_bytes = 64;
-    settings
-}
-
-/// Runs the transcript in many cuts, and gives what was seen, which must be the same each time.
-fn seen_with(settings: &Settings, events: &[Event]) -> Seen {
-    let run = |cuts: &[usize]| {
-        let mut seen = Driver::new(settings.clone()).run(events, cuts);
-        seen.to_client = rechunked(&seen.to_client).into_bytes();
-        seen.to_upstream = rechunked(&seen.to_upstream).into_bytes();
-        seen
-    };
-    let whole = run(&[usize::MAX]);
-    for cuts in [&[1][..], &[2], &[7], &[1, 40, 3], &[13, 2, 90]] {
-        assert_eq!(run(cuts), whole, "cut {cuts:?}");
-    }
-    whole
-}
-
-fn seen(events: &[Event]) -> Seen {
-    seen_with(&settings(), events)
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-fn get(path: &str) -> Event {
-    client(format!("GET {path} HTTP/1.1\r\nHost: gw\r\nAuthorization: Bearer t\r\n\r\n"))
-}
-
-fn upstream_get(path: &str) -> String {
-    format!(
-        "GET {path} HTTP/1.1\r\nhost: up.example:8080\r\naccept-encoding: identity\r\nauthorization: Bearer upstream-credential\r\n\r\n"
-    )
-}
 
 #[test]
 fn a_request_is_rebuilt_with_the_gateways_credential() {
@@ -80,7 +40,7 @@ fn a_request_is_rebuilt_with_the_gateways_credential() {
     assert_eq!(
         seen.decided,
         [
-            r#"GET up.example:8080 /v1/patients Some("x=%20") [user-agent=curl,accept=*/*,range=bytes=0-1,accept-encoding=gzip] None"#
+            r#"GET up.example:8080 /v1/patients Some("x=%20") [user-agent=curl,accept=*/*,range=bytes=0-1,accept-encoding=gzip] Whole("")"#
         ]
     );
     assert_eq!(seen.outcomes, [r#"{"status":200,"by":"upstream","body_bytes":2}"#]);
@@ -115,7 +75,7 @@ fn nothing_of_a_held_request_goes_upstream_before_its_release() {
     let post = "POST /hold HTTP/1.1\r\nHost: gw\r\nAuthorization: Bearer t\r\nContent-Length: 4\r\n\r\nbody";
     let waiting = seen(&[client(post)]);
     assert!(waiting.to_upstream.is_empty() && waiting.to_client.is_empty() && !waiting.closed);
-    assert!(waiting.decided[0].ends_with(r#"Some("body")"#), "an approval is bound to the body");
+    assert!(waiting.decided[1].ends_with(r#"Whole("body")"#), "an approval is bound to the body");
 
     let released = seen(&[client(post), Event::Approve, upstream("HTTP/1.1 204 No Content\r\n\r\n")]);
     assert!(text(&released.to_upstream).ends_with("content-length: 4\r\n\r\nbody"));
@@ -129,6 +89,13 @@ fn nothing_of_a_held_request_goes_upstream_before_its_release() {
     let answer = text(&later.to_client);
     assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("retry-after: 30\r\n"), "{answer}");
     assert!(answer.contains("\"hold\":\"h-42\"") && !later.closed);
+    let patient = post.replace("Content-Length", "Prefer: wait=5, respond-async\r\nContent-Length");
+    let accepted = seen(&[client(patient), Event::PutOff]);
+    let answer = text(&accepted.to_client);
+    assert!(
+        answer.starts_with("HTTP/1.1 202 Accepted\r\n") && answer.contains("\"hold\":\"h-42\""),
+        "{answer}"
+    );
     assert_eq!(text(&later.to_upstream), upstream_get("/a"));
 }
 
@@ -180,7 +147,7 @@ fn a_masked_answer_is_framed_anew_and_tells_nothing_of_the_original() {
         ),
     ]);
     assert_eq!(text(&small.to_upstream), upstream_get("/masked"));
-    let small_body = "{\"s\":\"***-**-6789\",\"m\":\"[e\nmail]\"}";
+    let small_body = "{\"s\":\"***-**-6789\",\"m\":\"[e\\u000amail]\"}";
     assert_eq!(
         text(&small.to_client),
         format!(
@@ -221,8 +188,8 @@ fn a_masked_answer_is_framed_anew_and_tells_nothing_of_the_original() {
 fn what_cannot_be_masked_is_not_passed() {
     for (head, says) in [
         (
-            "200 OK\r\nContent-Type: text/plain\r\nContent-Encoding: gzip\r\nContent-Length: 1\r\n\r\nx",
-            "encoded",
+            "200 OK\r\nContent-Type: text/plain\r\nContent-Encoding: compress\r\nContent-Length: 1\r\n\r\nx",
+            "content coding",
         ),
         ("200 OK\r\nContent-Type: text/plain; charset=utf-16\r\nContent-Length: 1\r\n\r\nx", "character set"),
         ("200 OK\r\nContent-Type: image/png\r\nContent-Length: 1\r\n\r\nx", "not a text"),
@@ -320,94 +287,6 @@ fn interim_answers_stay_between_gateway_and_upstream() {
     assert_eq!(text(&interim.to_client), "HTTP/1.1 204 No Content\r\n\r\n");
     let switched = seen(&[get("/a"), upstream("HTTP/1.1 101 Switching Protocols\r\n\r\n")]);
     assert!(text(&switched.to_client).starts_with("HTTP/1.1 502 ") && switched.closed);
-}
-
-#[test]
-fn a_body_is_seen_whole_by_policy_and_sent_with_its_length() {
-    let seen = seen(&[
-        client(
-            "POST /a HTTP/1.1\r\nHost: gw\r\nAuthorization: Bearer t\r\nExpect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\n\
-             4\r\nWiki\r\n5;x\r\npedia\r\n0\r\nTrailer: x\r\n\r\n",
-        ),
-        upstream("HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"),
-    ]);
-    assert!(seen.decided[0].ends_with(r#"Some("Wikipedia")"#));
-    assert!(text(&seen.to_upstream).ends_with("content-length: 9\r\n\r\nWikipedia"));
-    assert!(!text(&seen.to_upstream).contains("expect") && !text(&seen.to_upstream).contains("chunked"));
-    assert_eq!(
-        text(&seen.to_client),
-        "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 201 Created\r\ntransfer-encoding: chunked\r\n\r\n<ok>"
-    );
-    assert_eq!(seen.uploads, b"Wikipedia");
-}
-
-#[test]
-fn uploads_are_noted_scrubbed_and_sent_as_they_are() {
-    let body = "ssn=123-45-6789&to=bob@mail.org";
-    let post = |framing: &str| {
-        client(format!("POST /masked HTTP/1.1\r\nHost: gw\r\nAuthorization: Bearer t\r\n{framing}"))
-    };
-    let noted = "ssn=***-**-6789&to=[e\nmail]";
-    let whole = seen(&[post(&format!("Content-Length: {}\r\n\r\n{body}", body.len()))]);
-    assert!(text(&whole.to_upstream).ends_with(body));
-    assert_eq!(text(&whole.uploads), noted);
-
-    let mut streaming = settings();
-    streaming.request_bodies = RequestBodies::Stream;
-    let long = body.repeat(50);
-    let framings = [
-        format!("Content-Length: {}\r\n\r\n{long}", long.len()),
-        format!("Transfer-Encoding: chunked\r\n\r\n{:x}\r\n{long}\r\n0\r\n\r\n", long.len()),
-    ];
-    for framing in &framings {
-        let events = [post(framing), upstream("HTTP/1.1 204 No Content\r\n\r\n"), get("/a")];
-        let run = |cuts: &[usize]| Driver::new(streaming.clone()).run(&events, cuts);
-        for cuts in [&[usize::MAX][..], &[1], &[50, 3]] {
-            let seen = run(cuts);
-            assert!(rechunked(&seen.to_upstream).contains(&long), "{cuts:?}");
-            let expected = format!("{}=***-**-6789&to=", "ssn");
-            assert!(text(&seen.uploads).starts_with(&expected) && !text(&seen.uploads).contains("123-45"));
-            assert!(seen.decided[0].ends_with("None"), "policy is not asked about half a body");
-            assert!(rechunked(&seen.to_upstream).ends_with(&upstream_get("/a")), "the connection goes on");
-        }
-    }
-
-    let gzip = post("Content-Encoding: gzip\r\nContent-Length: 11\r\n\r\n123-45-6789");
-    let unseen = seen_with(&streaming, &[gzip]);
-    assert_eq!(text(&unseen.uploads), "[withheld: this body could not be scrubbed]");
-}
-
-#[test]
-fn a_request_too_long_to_be_held_is_not_held() {
-    let mut streaming = settings();
-    streaming.request_bodies = RequestBodies::Stream;
-    let post = |path: &str| {
-        client(format!(
-            "POST {path} HTTP/1.1\r\nHost: gw\r\nAuthorization: Bearer t\r\nContent-Length: 100\r\n\r\n{}",
-            "x".repeat(100)
-        ))
-    };
-    for (path, status) in [("/hold", 413), ("/deny", 403)] {
-        let seen = seen_with(&streaming, &[post(path)]);
-        assert!(text(&seen.to_client).starts_with(&format!("HTTP/1.1 {status} ")));
-        assert!(seen.closed && seen.to_upstream.is_empty());
-    }
-}
-
-#[test]
-fn an_answer_that_comes_before_the_body_is_sent_ends_the_connection() {
-    let mut streaming = settings();
-    streaming.request_bodies = RequestBodies::Stream;
-    let seen = seen_with(
-        &streaming,
-        &[
-            client(
-                "POST /a HTTP/1.1\r\nHost: gw\r\nAuthorization: Bearer t\r\nContent-Length: 100\r\n\r\nhalf",
-            ),
-            upstream("HTTP/1.1 413 Content Too Large\r\nContent-Length: 0\r\n\r\n"),
-        ],
-    );
-    assert!(text(&seen.to_client).contains("connection: close\r\n") && seen.closed);
 }
 
 #[test]
@@ -522,6 +401,7 @@ proptest! {
         let run = |cuts: &[usize]| {
             let mut seen = Driver::new(settings()).run(&events, cuts);
             seen.to_client = rechunked(&seen.to_client).into_bytes();
+            seen.to_upstream = rechunked(&seen.to_upstream).into_bytes();
             seen
         };
         prop_assert_eq!(run(&cuts), run(&[usize::MAX]));

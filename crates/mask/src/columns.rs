@@ -144,7 +144,7 @@ mod tests {
                 method: method.clone(),
             }
         });
-        MaskPlan { columns: columns.collect(), patterns: Vec::new(), scanner: None }
+        MaskPlan { json: Vec::new(), columns: columns.collect(), patterns: Vec::new(), scanner: None }
     }
 
     fn resolved(plan: &MaskPlan, names: &[&str]) -> ColumnPlan {

@@ -12,6 +12,8 @@ pub struct Ledger {
     columns: Vec<Column>,
     /// Replaced ranges, one count for each of the plan's patterns.
     hits: Vec<u64>,
+    /// Values masked by path, one count for each of the plan's.
+    fields: Vec<u64>,
     secrets: u64,
     withheld: u64,
 }
@@ -36,6 +38,8 @@ impl Ledger {
         }
         self.hits.clear();
         self.hits.resize(plan.patterns.len(), 0);
+        self.fields.clear();
+        self.fields.resize(plan.json.len(), 0);
         self.secrets = 0;
         self.withheld = 0;
     }
@@ -57,6 +61,13 @@ impl Ledger {
         }
     }
 
+    /// One value was masked by the plan's path `rule`.
+    pub fn field(&mut self, rule: usize) {
+        if let Some(count) = self.fields.get_mut(rule) {
+            *count += 1;
+        }
+    }
+
     /// One cell or text was withheld whole because it could not be examined.
     pub const fn withheld(&mut self) {
         self.withheld += 1;
@@ -66,12 +77,14 @@ impl Ledger {
     pub fn is_empty(&self) -> bool {
         self.withheld == 0
             && self.secrets == 0
+            && self.fields.iter().all(|values| *values == 0)
             && self.hits.iter().all(|hits| *hits == 0)
             && self.columns.iter().all(|column| column.cells == 0)
     }
 
     /// Appends one JSON object: `{"columns":[{"position":1,"name":"ssn","rule":"pii.ssn","cells":10}],
-    /// "patterns":[{"rule":"pii.card","hits":3}],"secrets":0,"withheld":0}`. Patterns without a hit are left out.
+    /// "patterns":[{"rule":"pii.card","hits":3}],"secrets":0,"withheld":0}`. Patterns without a hit are left
+    /// out, and so is `"fields":[{"rule":"pii.mrn","values":2}]` before `secrets` where no value was masked by path.
     pub fn write(&self, plan: &MaskPlan, out: &mut Vec<u8>) {
         out.extend_from_slice(b"{\"columns\":[");
         let mut separator = "";
@@ -91,6 +104,16 @@ impl Ledger {
             let _ = write!(out, "{separator}{{\"rule\":");
             write_string(&pattern.rule, out);
             let _ = write!(out, ",\"hits\":{hits}}}");
+            separator = ",";
+        }
+        if self.fields.iter().any(|values| *values > 0) {
+            out.extend_from_slice(b"],\"fields\":[");
+            separator = "";
+        }
+        for (field, values) in plan.json.iter().zip(&self.fields).filter(|(_, values)| **values > 0) {
+            let _ = write!(out, "{separator}{{\"rule\":");
+            write_string(&field.rule, out);
+            let _ = write!(out, ",\"values\":{values}}}");
             separator = ",";
         }
         let _ = write!(out, "],\"secrets\":{},\"withheld\":{}}}", self.secrets, self.withheld);
@@ -121,6 +144,7 @@ mod tests {
 
     fn plan() -> MaskPlan {
         MaskPlan {
+            json: Vec::new(),
             columns: vec![ColumnMask {
                 rule: "pii.\"ssn\"".into(),
                 schema: None,

@@ -16,7 +16,7 @@ use crate::{Error, Ledger, MaskKey};
 pub const MAX_HOLD_BYTES: usize = 64 * 1024;
 
 /// Bytes that a match is judged by on either side of it: the longest character a word boundary may look at.
-const CONTEXT_BYTES: usize = 4;
+pub(crate) const CONTEXT_BYTES: usize = 4;
 
 /// One body or other stream under a plan, a secret to hide, or both.
 #[derive(Debug)]
@@ -35,6 +35,23 @@ pub struct StreamMask {
     failed: Option<ScanError>,
 }
 
+/// Width of the widest match of the plan's patterns or the secret.
+///
+/// # Errors
+/// A rule's matches are wider than can be held back.
+pub(crate) fn widest(plan: Option<&MaskPlan>, secret: Option<&[u8]>) -> Result<usize, Error> {
+    let mut width = secret.map_or(0, <[u8]>::len);
+    for mask in plan.map(|plan| plan.patterns.as_slice()).unwrap_or_default() {
+        let scanner = plan.and_then(|plan| plan.scanner.as_ref());
+        let widest = scanner.and_then(|scanner| scanner.max_width(mask.pattern));
+        match widest.filter(|widest| *widest <= MAX_HOLD_BYTES) {
+            Some(widest) => width = width.max(widest),
+            None => return Err(Error::Unbounded { rule: mask.rule.clone() }),
+        }
+    }
+    Ok(width)
+}
+
 impl StreamMask {
     /// `secret`, where given and not empty, is replaced by as many `*` wherever it appears.
     ///
@@ -42,16 +59,7 @@ impl StreamMask {
     /// [`Error::Unbounded`]: a rule's matches are wider than can be held back.
     pub fn new(plan: Option<Arc<MaskPlan>>, secret: Option<Zeroizing<Vec<u8>>>) -> Result<Self, Error> {
         let secret = secret.filter(|secret| !secret.is_empty());
-        let mut width = secret.as_ref().map_or(0, |secret| secret.len());
-        if let Some(plan) = &plan {
-            for mask in &plan.patterns {
-                let widest = plan.scanner.as_ref().and_then(|scanner| scanner.max_width(mask.pattern));
-                match widest.filter(|widest| *widest <= MAX_HOLD_BYTES) {
-                    Some(widest) => width = width.max(widest),
-                    None => return Err(Error::Unbounded { rule: mask.rule.clone() }),
-                }
-            }
-        }
+        let width = widest(plan.as_deref(), secret.as_deref().map(Vec::as_slice))?;
         Ok(Self {
             plan,
             secret,

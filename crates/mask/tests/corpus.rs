@@ -81,8 +81,12 @@ fn the_corpus_is_labelled_as_it_should_be() {
         method: MaskMethod::Null,
     });
     let scanner = PlainRegex::new(&SHAPES.map(|(_, pattern, _)| pattern));
-    let plan =
-        MaskPlan { columns: Vec::new(), patterns: patterns.collect(), scanner: Some(Arc::new(scanner)) };
+    let plan = MaskPlan {
+        json: Vec::new(),
+        columns: Vec::new(),
+        patterns: patterns.collect(),
+        scanner: Some(Arc::new(scanner)),
+    };
     let mut finder = Finder::default();
     let (mut right, mut missed, mut wrong) = (0, Vec::new(), Vec::new());
     for (text, labels) in CORPUS {

@@ -29,7 +29,7 @@ fn rule(pattern: u32, validator: Option<Validator>, method: MaskMethod) -> Patte
 }
 
 fn plan(scanner: impl Scanner + 'static, patterns: Vec<PatternMask>) -> MaskPlan {
-    MaskPlan { columns: Vec::new(), patterns, scanner: Some(Arc::new(scanner)) }
+    MaskPlan { json: Vec::new(), columns: Vec::new(), patterns, scanner: Some(Arc::new(scanner)) }
 }
 
 fn pii() -> MaskPlan {
@@ -142,7 +142,8 @@ fn a_failed_scan_yields_no_text_at_all() {
 fn a_batch_is_one_scan_and_no_match_spans_its_cells() {
     let scanner = Arc::new(PlainRegex::new(&[SSN, NOT_COMMA]));
     let rules = vec![rule(0, None, MaskMethod::Null), rule(1, None, MaskMethod::Null)];
-    let plan = MaskPlan { columns: Vec::new(), patterns: rules, scanner: Some(scanner.clone()) };
+    let plan =
+        MaskPlan { json: Vec::new(), columns: Vec::new(), patterns: rules, scanner: Some(scanner.clone()) };
     let mut cells = Cells::default();
     for cell in ["123-45-6789", "", "x id:a", "b;", "id:\0;", "123-45-", "6789", "5", "see 123-45-6789"] {
         cells.push(cell.as_bytes());

@@ -28,7 +28,12 @@ fn plan(scanner: impl Scanner + 'static, rules: &[(u32, Option<Validator>, MaskM
         validator: *validator,
         method: method.clone(),
     });
-    Arc::new(MaskPlan { columns: Vec::new(), patterns: patterns.collect(), scanner: Some(Arc::new(scanner)) })
+    Arc::new(MaskPlan {
+        json: Vec::new(),
+        columns: Vec::new(),
+        patterns: patterns.collect(),
+        scanner: Some(Arc::new(scanner)),
+    })
 }
 
 fn key() -> MaskKey {

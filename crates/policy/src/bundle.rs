@@ -94,28 +94,8 @@ impl Bundle {
         trusted: &[TrustedKey],
         load_scanner: LoadScanner<'_>,
     ) -> Result<Arc<Self>, Error> {
-        let body = verified(bytes, trusted)?;
-        let mut header = Reader(body);
-        if header.array::<8>()? != MAGIC {
-            return Err(Error::Layout("it does not begin as one"));
-        }
-        let found = header.u32()?;
-        if found != FORMAT {
-            return Err(Error::Version { found, expected: FORMAT });
-        }
-        if header.u32()? != SECTIONS as u32 {
-            return Err(Error::Layout("wrong number of sections"));
-        }
-        let about = About {
-            generation: header.u64()?,
-            created: Timestamp::from_unix_ms(header.u64()?),
-            compiler: header.name()?,
-            engine: header.name()?,
-        };
-        let tables = section(body, &mut header)?;
-        let command_database = section(body, &mut header)?;
-        let mask_database = section(body, &mut header)?;
-        let unfiltered = section(body, &mut header)?;
+        let (about, [tables, command_database, mask_database, unfiltered]) =
+            sections(verified(bytes, trusted)?)?;
         let tables = read_tables(tables)?;
         let command =
             Database { bytes: command_database, unfiltered: &[], patterns: &tables.command_patterns };
@@ -142,6 +122,38 @@ impl Bundle {
     pub const fn about(&self) -> &About {
         &self.about
     }
+}
+
+/// What a bundle says of itself, and its sections.
+fn sections(body: &[u8]) -> Result<(About, [&[u8]; SECTIONS]), Error> {
+    let mut header = Reader(body);
+    if header.array::<8>()? != MAGIC {
+        return Err(Error::Layout("it does not begin as one"));
+    }
+    let found = header.u32()?;
+    if found != FORMAT {
+        return Err(Error::Version { found, expected: FORMAT });
+    }
+    if header.u32()? != SECTIONS as u32 {
+        return Err(Error::Layout("wrong number of sections"));
+    }
+    let about = About {
+        generation: header.u64()?,
+        created: Timestamp::from_unix_ms(header.u64()?),
+        compiler: header.name()?,
+        engine: header.name()?,
+    };
+    let mut sections: [&[u8]; SECTIONS] = [&[]; SECTIONS];
+    for place in &mut sections {
+        *place = section(body, &mut header)?;
+    }
+    Ok((about, sections))
+}
+
+/// The tables of a bundle that somebody trusted signed.
+pub(crate) fn verified_tables(bytes: &[u8], trusted: &[TrustedKey]) -> Result<Tables, Error> {
+    let (_, [tables, ..]) = sections(verified(bytes, trusted)?)?;
+    read_tables(tables)
 }
 
 /// The serialised pattern databases of a bundle; empty where there is nothing to hold.

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::bundle::Bundle;
-use crate::{Caller, ColumnMask, MaskMethod, MaskPlan, Obligations, PatternMask, select};
+use crate::{Caller, ColumnMask, JsonField, MaskMethod, MaskPlan, Obligations, PatternMask, select};
 
 /// Everything `decide` needs to know of a caller.
 #[derive(Debug)]
@@ -113,14 +113,16 @@ fn has_purpose(caller: &Caller) -> bool {
 fn mask_plan(bundle: &Bundle, masks: &[usize]) -> Option<Arc<MaskPlan>> {
     let rules = || masks.iter().filter_map(|index| bundle.rules.masks.get(*index));
     let mut columns: Vec<ColumnMask> = rules().flat_map(|rule| rule.columns.iter().cloned()).collect();
+    let mut json: Vec<JsonField> = rules().flat_map(|rule| rule.json.iter().cloned()).collect();
     let mut patterns: Vec<PatternMask> = rules().flat_map(|rule| rule.patterns.iter().cloned()).collect();
-    if columns.is_empty() && patterns.is_empty() {
+    if columns.is_empty() && json.is_empty() && patterns.is_empty() {
         return None;
     }
     columns.sort_by_key(|mask| leniency(&mask.method));
+    json.sort_by_key(|mask| leniency(&mask.method));
     patterns.sort_by_key(|mask| leniency(&mask.method));
     let scanner = if patterns.is_empty() { None } else { bundle.mask_scanner.clone() };
-    Some(Arc::new(MaskPlan { columns, patterns, scanner }))
+    Some(Arc::new(MaskPlan { columns, json, patterns, scanner }))
 }
 
 /// Agrees with `weir_mask::strictness`, the other way round.

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use crate::bundle::Bundle;
 use crate::cache::{Conditions, Outcome};
 use crate::class::Class;
+use crate::http_match::HttpMatch;
 use crate::rule::{Action, Rule};
 use crate::sql_match::Hits;
-use crate::trace::Observe;
+use crate::trace::{Observe, Silent};
 use crate::{Budget, Denial, Effect, Http, Noted, Obligations, Reason, Request, ScanError, Sql};
 
 const PURPOSE: &str = "state a purpose of use: a `purpose` claim in the token, \
@@ -56,6 +57,13 @@ impl Evaluation<'_> {
         scratch: &mut Scratch,
         observe: &mut impl Observe,
     ) -> Result<(), Denial> {
+        if let Request::Http(http) = request
+            && http.body.whole().is_none()
+            && let Some(rule) = self.looking_into_body(http).find(|rule| acts(rule))
+        {
+            observe.note(|| format!("rule {} must see the body, and cannot", rule.id));
+            return Err(unseen_body(rule));
+        }
         self.scan_request(request, scratch).map_err(|error| {
             observe.note(|| error.to_string());
             not_scanned()
@@ -82,6 +90,18 @@ impl Evaluation<'_> {
         }
         self.built_in(request, &scratch.hits, &mut findings, observe);
         self.conclude(findings)
+    }
+
+    /// Rules that the body of this request has a say in, its head being as it is: what they look for may be in it, or an
+    /// approval would cover it.
+    pub(crate) fn looking_into_body(&self, http: &Http<'_>) -> impl Iterator<Item = &Rule> {
+        self.rules().map(|(_, rule)| rule).filter(|rule| {
+            let looks = |it: &&HttpMatch| {
+                let held = matches!(rule.action, Action::Hold(_)) && !rule.observe;
+                (held || !it.patterns.is_empty()) && it.head_matches(http, &mut Silent)
+            };
+            rule.http.as_ref().filter(looks).is_some()
+        })
     }
 
     fn rules(&self) -> impl Iterator<Item = (usize, &Rule)> {
@@ -204,7 +224,7 @@ impl Evaluation<'_> {
             Request::Http(http) if self.class.scans_http => {
                 head(http, &mut scratch.text);
                 self.scan_text(&scratch.text, &mut scratch.hits)?;
-                http.body.map_or(Ok(()), |body| self.scan_text(body, &mut scratch.hits))
+                http.body.whole().map_or(Ok(()), |body| self.scan_text(body, &mut scratch.hits))
             }
             Request::Connect(_) | Request::Http(_) | Request::Sql(_) => Ok(()),
         }
@@ -255,6 +275,19 @@ fn head(http: &Http<'_>, text: &mut Vec<u8>) {
     if let Some(query) = http.query {
         text.push(b'?');
         text.extend_from_slice(query.as_bytes());
+    }
+}
+
+/// Whether what a rule finds has consequences for the request itself.
+fn acts(rule: &Rule) -> bool {
+    !rule.observe && !matches!(rule.action, Action::Alert)
+}
+
+fn unseen_body(rule: &Rule) -> Denial {
+    Denial {
+        rule: Arc::clone(&rule.id),
+        reason: Reason::NotUnderstood,
+        message: "a rule must see the whole body of this request: send it shorter, and not encoded".into(),
     }
 }
 

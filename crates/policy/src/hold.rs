@@ -112,7 +112,7 @@ fn bind_request(context: &mut Context, request: &Request<'_>) {
             put(context, http.host.as_bytes());
             put(context, http.path.as_bytes());
             put_optional(context, http.query.map(str::as_bytes));
-            put_optional(context, http.body);
+            put_optional(context, http.body.whole().filter(|body| !body.is_empty()));
         }
         Request::Sql(sql) => {
             context.update(b"sql\0");

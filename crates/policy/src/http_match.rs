@@ -29,6 +29,13 @@ impl HttpMatch {
     }
 
     pub(crate) fn matches(&self, http: &Http<'_>, hits: Hits<'_>, observe: &mut impl Observe) -> bool {
+        self.head_matches(http, observe)
+            && (self.patterns.is_empty()
+                || observe.condition(hit(hits, &self.patterns), || "a pattern in the request".into()))
+    }
+
+    /// Whether everything holds that is asked of the head alone.
+    pub(crate) fn head_matches(&self, http: &Http<'_>, observe: &mut impl Observe) -> bool {
         let method = || self.methods.iter().any(|method| method.eq_ignore_ascii_case(http.method));
         let path = || self.paths.iter().any(|template| path_fits(template, http.path));
         let query = || self.query.iter().all(|wanted| query_has(wanted, http.query.unwrap_or_default()));
@@ -37,8 +44,6 @@ impl HttpMatch {
                 || observe.condition(self.host_fits(http.host), || format!("host is {}", http.host)))
             && (self.paths.is_empty() || observe.condition(path(), || format!("path is {}", http.path)))
             && (self.query.is_empty() || observe.condition(query(), || "the query has its fields".into()))
-            && (self.patterns.is_empty()
-                || observe.condition(hit(hits, &self.patterns), || "a pattern in the request".into()))
     }
 
     fn host_fits(&self, host: &str) -> bool {

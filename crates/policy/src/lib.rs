@@ -16,8 +16,10 @@ mod glob;
 mod hold;
 mod http_match;
 mod identity;
+mod json_path;
 mod mask_plan;
 mod policy;
+mod protected;
 mod request;
 mod rule;
 mod scanner;
@@ -38,9 +40,11 @@ pub use facts::{
     Access, Column, Copy, CopyDirection, CopyEnd, Facts, Kind, Name, Opaque, Place, Relation, StatementFacts,
 };
 pub use identity::{Caller, Identity, Target};
-pub use mask_plan::{ColumnMask, MaskMethod, MaskPlan, PatternMask, Validator};
+pub use json_path::{JsonPath, JsonStep};
+pub use mask_plan::{ColumnMask, JsonField, MaskMethod, MaskPlan, PatternMask, Validator};
 pub use policy::Policy;
-pub use request::{Binds, Connect, Fields, Http, Moment, Request, Sql};
+pub use protected::protected_columns;
+pub use request::{Binds, Body, Connect, Fields, Http, Moment, Request, Sql};
 pub use scanner::{PatternIndex, ScanError, Scanner};
 pub use time::Timestamp;
 pub use trace::{Condition, RuleTrace, Trace};

@@ -3,12 +3,14 @@
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use crate::{PatternIndex, Scanner};
+use crate::{JsonPath, PatternIndex, Scanner};
 
 /// Columns and patterns to mask for one class of callers. Shared by every answer to that class.
 #[derive(Debug)]
 pub struct MaskPlan {
     pub columns: Vec<ColumnMask>,
+    /// Values of JSON documents that apply, the strictest rule first.
+    pub json: Vec<JsonField>,
     /// Patterns that apply, each an index into `scanner`. Hits of other patterns are ignored.
     pub patterns: Vec<PatternMask>,
     /// `None` exactly where `patterns` is empty.
@@ -23,6 +25,21 @@ pub struct ColumnMask {
     pub schema: Option<String>,
     pub table: Option<String>,
     pub column: String,
+    pub method: MaskMethod,
+}
+
+impl MaskPlan {
+    /// Whether something is masked by what it is, or by its place in a document: in any text and not in rows alone.
+    pub const fn covers_texts(&self) -> bool {
+        !self.patterns.is_empty() || !self.json.is_empty()
+    }
+}
+
+/// A value to mask wherever a JSON document has it at this path, whatever its type.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JsonField {
+    pub rule: Arc<str>,
+    pub path: JsonPath,
     pub method: MaskMethod,
 }
 

@@ -15,8 +15,8 @@ use crate::evaluate::{Evaluation, Scratch};
 use crate::rule::Action;
 use crate::trace::{Observe, RuleTrace, Silent, Teller, Trace};
 use crate::{
-    Budget, Caller, Decide, Denial, Effect, Error, MaskPlan, Moment, Noted, Permit, Purse, Reason, Request,
-    Timestamp, Verdict, hold,
+    Budget, Caller, Decide, Denial, Effect, Error, Http, MaskPlan, Moment, Noted, Permit, Purse, Reason,
+    Request, Timestamp, Verdict, hold,
 };
 
 /// Numbers every `Policy` of the process, so that no caller's class is taken for another policy's.
@@ -78,6 +78,14 @@ impl Policy {
     /// What to mask for this caller; `None`: nothing.
     pub fn mask_plan(&self, caller: &Caller) -> Option<Arc<MaskPlan>> {
         self.class(caller).1.obligations.mask.clone()
+    }
+
+    /// Whether the body of this request, which is still to come, has a say in what is decided: some rule looks into it, or
+    /// an approval would cover it. [`Decide::decide`] refuses where such a rule acts and the body is not there.
+    pub fn wants_body(&self, caller: &Caller, http: &Http<'_>) -> bool {
+        let class = self.class(caller).1;
+        let evaluation = Evaluation { bundle: &self.bundle, class: &class };
+        evaluation.looking_into_body(http).next().is_some()
     }
 
     /// The budgets that this caller may come to spend.

@@ -62,9 +62,30 @@ pub struct Http<'a> {
     pub query: Option<&'a str>,
     /// In arrival order, names lower case; credentials already removed.
     pub fields: Fields<'a>,
-    /// Request digest input beyond the head: the body, where policy needs it.
-    pub body: Option<&'a [u8]>,
+    pub body: Body<'a>,
     pub approval: Option<&'a Approval>,
+}
+
+/// A request's body, as much of it as whoever asks can show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Body<'a> {
+    /// There is one that was not read yet: it is collected where [`Policy::wants_body`](crate::Policy::wants_body) says so,
+    /// and passes as it comes elsewhere.
+    Coming,
+    /// There is one that nobody looks at: too long to be kept, encoded, or not in the recording.
+    Unseen,
+    /// All of it; empty where there is none.
+    Whole(&'a [u8]),
+}
+
+impl<'a> Body<'a> {
+    /// All of it, where it is here.
+    pub const fn whole(self) -> Option<&'a [u8]> {
+        match self {
+            Self::Whole(bytes) => Some(bytes),
+            Self::Coming | Self::Unseen => None,
+        }
+    }
 }
 
 /// A head's fields, walked where they lie: `name: value` lines, each ended by CRLF.

@@ -6,7 +6,8 @@ use crate::http_match::HttpMatch;
 use crate::sql_match::SqlMatch;
 use crate::table::{self, Tables};
 use crate::{
-    Budget, ColumnMask, Connect, Error, HoldTerms, MaskMethod, PatternIndex, PatternMask, Validator, glob,
+    Budget, ColumnMask, Connect, Error, HoldTerms, JsonField, JsonPath, MaskMethod, PatternIndex,
+    PatternMask, Validator, glob,
 };
 
 #[derive(Debug)]
@@ -66,6 +67,7 @@ impl ConnectMatch {
 pub(crate) struct MaskRule {
     pub(crate) subjects: table::Subjects,
     pub(crate) columns: Vec<ColumnMask>,
+    pub(crate) json: Vec<JsonField>,
     pub(crate) patterns: Vec<PatternMask>,
 }
 
@@ -187,6 +189,11 @@ impl MaskRule {
                 method: method(&mask.method),
             }
         };
+        let field = |text: &String| {
+            let path = JsonPath::parse(text)
+                .map_err(|why| Error::Tables(format!("rule {}: path {text}: {why}", mask.id)))?;
+            Ok(JsonField { rule: Arc::clone(&rule), path, method: method(&mask.method) })
+        };
         let pattern = |pattern| PatternMask {
             rule: Arc::clone(&rule),
             pattern,
@@ -196,6 +203,7 @@ impl MaskRule {
         Ok(Self {
             subjects: mask.subjects.clone(),
             columns: mask.columns.iter().map(column).collect(),
+            json: mask.json.iter().map(field).collect::<Result<_, Error>>()?,
             patterns: pattern_indexes(&mask.id, &mask.patterns, patterns)?.into_iter().map(pattern).collect(),
         })
     }

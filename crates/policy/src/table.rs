@@ -173,6 +173,8 @@ pub struct Mask {
     pub subjects: Subjects,
     /// `column`, `table.column` or `schema.table.column`.
     pub columns: Vec<String>,
+    /// Paths into JSON documents, as `JsonPath` reads them.
+    pub json: Vec<String>,
     /// Expressions, as they stand in `Tables::mask_patterns`.
     pub patterns: Vec<String>,
     pub validator: Option<Validator>,

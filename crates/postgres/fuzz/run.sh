@@ -10,7 +10,7 @@ flags="--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-leve
 flags+=" -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1"
 # The parser is C: clang counts its branches for the same fuzzer.
 export CC=clang CXX=clang++ CFLAGS="-fsanitize-coverage=inline-8bit-counters,pc-table,trace-cmp"
-for crate in postgres sql ssh; do
+for crate in http postgres sql ssh; do
 	for target in crates/$crate/fuzz/fuzz_targets/*.rs; do
 		name=$(basename "$target" .rs)
 		if [[ $# -gt 0 && " $* " != *" $name "* ]]; then continue; fi

@@ -33,7 +33,9 @@ fn quoted(text: &str) -> String {
 /// column is made of (0: code), `f` a function, whether it has code of its own, is volatile, returns a set, `g` a view
 /// that calls code, `h` an heir and its parent, `k` a cast by code, `n` a view's column, `o` an origin within a view's
 /// query, `p` an operator by code, `r` a relation and its persistence, `s` a column of samples or of other sessions'
-/// texts, `w` a view that reads whole rows, `y` a column that holds rows of a relation or composite type.
+/// texts, `w` a view that reads whole rows, `x` a column that an output of a view's query is made of (none: of constants,
+/// 0: it is not plain where from), where the query is a single one of relations and the output calls immutable functions
+/// of the server's own alone, `y` a column that holds rows of a relation or composite type.
 const QUESTION: &str = "WITH RECURSIVE \
 candidate (relation, attribute, name) AS (\
  SELECT a.attrelid, a.attnum, a.attname FROM pg_catalog.pg_attribute AS a \
@@ -83,7 +85,23 @@ reached (view) AS (\
 tree (view, text) AS (\
  SELECT d.view, w.ev_action::pg_catalog.text FROM reached AS r \
  JOIN definition AS d ON d.view OPERATOR(pg_catalog.=) r.view \
- JOIN pg_catalog.pg_rewrite AS w ON w.oid OPERATOR(pg_catalog.=) d.rule) \
+ JOIN pg_catalog.pg_rewrite AS w ON w.oid OPERATOR(pg_catalog.=) d.rule), \
+single (view, text) AS (\
+ SELECT view, text FROM tree WHERE text OPERATOR(pg_catalog.!~) '[{]QUERY .*[{]QUERY ' \
+ AND text OPERATOR(pg_catalog.~) ' :hasAggs false :hasWindowFuncs false :hasTargetSRFs false :hasSubLinks false :hasDistinctOn false ' \
+ AND text OPERATOR(pg_catalog.~) ' :cteList [<]> ' AND text OPERATOR(pg_catalog.~) ' :groupClause [<]> ' \
+ AND text OPERATOR(pg_catalog.~) ' :setOperations [<]> '), \
+part (view, attribute, made) AS (\
+ SELECT s.view, m[2], m[1] FROM single AS s, pg_catalog.regexp_split_to_table(s.text, '[{]TARGETENTRY :expr ') AS piece, \
+ pg_catalog.regexp_matches(piece, '^(.*?) :resno ([0-9]+) :resname ') AS m \
+ WHERE m[1] OPERATOR(pg_catalog.!~) '[{](?!(?:VAR|CONST|FUNCEXPR|OPEXPR|BOOLEXPR|RELABELTYPE|CASE|CASEEXPR|WHEN|CASEWHEN|COALESCE|COALESCEEXPR|NULLTEST) )' \
+ AND NOT EXISTS (SELECT FROM pg_catalog.regexp_matches(m[1], ' :(?:funcid|opfuncid) ([0-9]+) ', 'g') AS f \
+ LEFT JOIN pg_catalog.pg_proc AS p ON p.oid OPERATOR(pg_catalog.=) f[1]::pg_catalog.oid \
+ WHERE p.oid IS NULL OR p.oid OPERATOR(pg_catalog.>=) '16384'::pg_catalog.oid \
+ OR p.provolatile OPERATOR(pg_catalog.<>) 'i'::pg_catalog.\"char\")), \
+place (view, number, relation) AS (\
+ SELECT s.view, r.number::pg_catalog.text, CASE WHEN r.m[1] OPERATOR(pg_catalog.=) '0' THEN r.m[2] ELSE '0' END FROM single AS s, \
+ pg_catalog.regexp_matches(s.text, ' :rtekind ([0-9]+) (?::relid ([0-9]+) )?', 'g') WITH ORDINALITY AS r (m, number)) \
 SELECT 'a'::pg_catalog.text, k.relation::pg_catalog.text, k.attribute::pg_catalog.text, \
  pg_catalog.substring(pg_catalog.array_to_string(a.attfdwoptions, ','), 'column_name=([^,]*)'), \
  pg_catalog.substring(pg_catalog.array_to_string(t.ftoptions, ','), 'table_name=([^,]*)'), \
@@ -127,6 +145,10 @@ UNION ALL SELECT 'o', t.view::pg_catalog.text, m[1], m[2], m[3], NULL, NULL, NUL
  pg_catalog.regexp_matches(t.text, E':resno (\\\\d+) :resname (?!<> )(?:\\\\\\\\.|[^ \\\\\\\\])+ :ressortgroupref \\\\d+ :resorigtbl (\\\\d+) :resorigcol (\\\\d+)', 'g') AS m \
 UNION ALL SELECT 'd', n.view::pg_catalog.text, n.object::pg_catalog.text, n.part::pg_catalog.text, NULL, NULL, NULL, NULL \
  FROM reached AS r JOIN reading AS n ON n.view OPERATOR(pg_catalog.=) r.view \
+UNION ALL SELECT 'x', p.view::pg_catalog.text, p.attribute, \
+ CASE WHEN v IS NULL THEN NULL ELSE COALESCE(l.relation, '0') END, v[2], NULL, NULL, NULL FROM part AS p \
+ LEFT JOIN LATERAL pg_catalog.regexp_matches(p.made, '[{]VAR :varno ([0-9]+) :varattno (-?[0-9]+) ', 'g') AS v ON true \
+ LEFT JOIN place AS l ON l.view OPERATOR(pg_catalog.=) p.view AND l.number OPERATOR(pg_catalog.=) v[1] \
 UNION ALL SELECT 'w', view::pg_catalog.text, NULL, NULL, NULL, NULL, NULL, NULL FROM tree WHERE text OPERATOR(pg_catalog.~) ':varattno 0 ' \
 UNION ALL SELECT 'g', view::pg_catalog.text, NULL, NULL, NULL, NULL, NULL, NULL FROM coding \
 UNION ALL SELECT DISTINCT 'f', CASE WHEN f.function IS NULL THEN '0' ELSE '1' END, p.provolatile::pg_catalog.text, \

@@ -55,7 +55,7 @@ struct Judged {
 pub(crate) enum Look {
     /// Their bytes as they are, and what these may hide.
     AsIs,
-    /// Nothing: the column has a rule of its own, or its type holds no pattern.
+    /// Nothing: the column has a rule of its own, its type holds no pattern, or none is looked for.
     Nothing,
     /// What their type makes of them.
     Read(Shape),
@@ -143,7 +143,8 @@ impl Layout {
         let columns = &self.columns;
         self.looks.clear();
         self.looks.extend(self.shapes.iter().enumerate().map(|(index, shape)| match shape {
-            _ if columns.rule(index).is_some() => Look::Nothing,
+            // Without a pattern there is nothing to look for, and so nothing to collect.
+            _ if plan.patterns.is_empty() || columns.rule(index).is_some() => Look::Nothing,
             Shape { family: Family::Bool, .. } => Look::Nothing,
             Shape { binary: false, .. } | Shape { family: Family::Json | Family::Text, .. } => Look::AsIs,
             Shape { binary: true, .. } => Look::Read(*shape),

@@ -7,6 +7,8 @@
 use regex_syntax::ParserBuilder;
 use regex_syntax::hir::{Class, Hir, HirKind, Look, Repetition};
 
+use crate::run::{Leading, leading};
+
 /// An expression that both engines read alike.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dialect {
@@ -63,17 +65,7 @@ impl Dialect {
 
 /// Without its leading boundary, and with its leading repetition at its shortest.
 fn relaxed(hir: &Hir) -> Option<Hir> {
-    let HirKind::Concat(parts) = hir.kind() else { return None };
-    let parts = match parts.as_slice() {
-        [first, rest @ ..] if matches!(first.kind(), HirKind::Look(Look::WordAscii)) => rest,
-        parts => parts,
-    };
-    let (first, rest) = parts.split_first()?;
-    let HirKind::Repetition(repetition) = first.kind() else { return None };
-    let is_class = matches!(repetition.sub.kind(), HirKind::Class(_));
-    if !is_class || repetition.min == 0 || repetition.max == Some(repetition.min) || rest.is_empty() {
-        return None;
-    }
+    let Leading { repetition, rest, .. } = leading(hir)?;
     let shortest = Repetition { max: Some(repetition.min), ..repetition.clone() };
     Some(Hir::concat(std::iter::once(Hir::repetition(shortest)).chain(rest.iter().cloned()).collect()))
 }

@@ -18,7 +18,8 @@
 //! expressions that no filter fits, and where candidates are too many.
 //!
 //! Never start-of-match in the engine: it rejects ordinary expressions and is several times slower. Instead an anchored
-//! reverse lazy DFA runs from the end of a match back over at most the pattern's width.
+//! reverse lazy DFA runs from the end of a match back over at most the pattern's width; where candidates are walked, an
+//! expression that begins with a run of one class needs only a look back over the run.
 
 mod automaton;
 mod candidates;
@@ -26,6 +27,7 @@ mod dialect;
 mod ends;
 mod engine;
 mod filter;
+mod run;
 mod scanner;
 mod start;
 

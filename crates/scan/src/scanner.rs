@@ -152,7 +152,7 @@ impl HyperscanScanner {
         self.patterns.get(index.0 as usize)
     }
 
-    /// Leaves all hits of `text`, those of relaxed patterns unconfirmed, in no order and some more than once.
+    /// Leaves all hits of `text`, those of relaxed patterns without a start unconfirmed, in no order and some more than once.
     fn collect(&self, text: &[u8], work: &mut Work, hits: &mut Vec<Hit>) -> Result<(), ScanError> {
         let mut left = Some(&self.whole);
         if let Some(candidates) = &self.candidates {
@@ -207,7 +207,7 @@ impl Scanner for HyperscanScanner {
         hits.dedup_by_key(|hit| (hit.end, hit.pattern));
         for found in &hits {
             let pattern = PatternIndex(found.pattern);
-            if self.pattern(pattern).is_some_and(|it| it.relaxed) {
+            if found.start == UNKNOWN && self.pattern(pattern).is_some_and(|it| it.relaxed) {
                 if let Some(start) = self.start(pattern, text, found.end) {
                     hit(pattern, Some(start), found.end);
                 }

@@ -8,8 +8,10 @@ use std::str::FromStr;
 
 use crate::Error;
 use crate::hash::{self, Digest};
+use crate::seal::{STATEMENT_LEN, Seal, Statement};
 
 pub(crate) const PREFIX: &str = "weir-checkpoint-1";
+pub(crate) const SIGNED_PREFIX: &str = "weir-signed-checkpoint-1";
 
 /// A sealed segment that was there, by number and root. As text: `weir-checkpoint-1 NUMBER ROOT`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +41,73 @@ impl FromStr for Checkpoint {
     }
 }
 
+/// A checkpoint with the seal that proves it: what a recorder hands to places that it does not control. As text:
+/// `weir-signed-checkpoint-1 NUMBER ROOT SEAL`, the seal in hex.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SignedCheckpoint {
+    seal: Seal,
+    statement: Statement,
+}
+
+impl SignedCheckpoint {
+    /// Of a segment's seal.
+    ///
+    /// # Errors
+    /// The recording's: the signature is not the key's that the seal names. Whether that key is trusted is the caller's to ask.
+    pub fn of(seal: Seal) -> Result<Self, Error> {
+        Ok(Self { seal, statement: seal.open()? })
+    }
+
+    /// What is sealed, and by which key.
+    #[must_use]
+    pub const fn statement(&self) -> &Statement {
+        &self.statement
+    }
+
+    /// What to remember of it.
+    #[must_use]
+    pub const fn checkpoint(&self) -> Checkpoint {
+        Checkpoint { number: self.statement.number, root: self.statement.root }
+    }
+}
+
+impl fmt::Display for SignedCheckpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{SIGNED_PREFIX} {} {} ", self.statement.number, self.statement.root)?;
+        self.seal.payload().iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl FromStr for SignedCheckpoint {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let mut words = text.split_ascii_whitespace();
+        let known = words.next() == Some(SIGNED_PREFIX);
+        let (number, root, seal) = (words.next(), words.next(), words.next().and_then(from_hex));
+        let (Some(number), Some(root), Some(seal), None, true) = (number, root, seal, words.next(), known)
+        else {
+            return Err(Error::Checkpoint);
+        };
+        let signed = Self::of(Seal::read(&seal).map_err(|_| Error::Checkpoint)?)?;
+        let said = format!("{PREFIX} {number} {root}").parse::<Checkpoint>()?;
+        if said == signed.checkpoint() { Ok(signed) } else { Err(Error::Checkpoint) }
+    }
+}
+
+/// As many bytes as a seal has.
+fn from_hex(text: &str) -> Option<Vec<u8>> {
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+    let byte = |pair: &[u8; 2]| {
+        let [high, low] = pair.map(|digit| char::from(digit).to_digit(16));
+        u8::try_from(high? * 16 + low?).ok()
+    };
+    if !rest.is_empty() || pairs.len() != STATEMENT_LEN + 64 {
+        return None;
+    }
+    pairs.iter().map(byte).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -53,5 +122,30 @@ mod tests {
         {
             assert!(bad.parse::<Checkpoint>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_signed_checkpoint_reads_back_what_it_prints_and_bears_no_change() {
+        let mut der = vec![
+            0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20,
+        ];
+        der.extend_from_slice(&[3; 32]);
+        let key = crate::SigningKey::from_pkcs8(&der).unwrap();
+        let statement = Statement {
+            number: 7,
+            root: hash::leaf(b"x"),
+            public_key: key.public_key(),
+            ..Statement::default()
+        };
+        let signed = SignedCheckpoint::of(statement.sign(&key)).unwrap();
+        assert_eq!(signed.checkpoint(), Checkpoint { number: 7, root: hash::leaf(b"x") });
+        let text = signed.to_string();
+        assert_eq!(format!("{text}\n").parse::<SignedCheckpoint>().unwrap(), signed);
+        for at in 0..text.len() {
+            let other = if text.as_bytes()[at] == b'1' { "2" } else { "1" };
+            let changed = format!("{}{other}{}", &text[..at], &text[at + 1..]);
+            assert!(changed.parse::<SignedCheckpoint>().is_err(), "{at}");
+        }
+        assert!(format!("{text} 1").parse::<SignedCheckpoint>().is_err());
     }
 }

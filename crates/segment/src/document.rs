@@ -79,6 +79,7 @@ fn the_documents_constants_are_the_codes() {
         ("auditor key prefix", auditor::AUDITOR_KEY_PREFIX.to_owned()),
         ("proof format", proof_file::PROOF_FORMAT.to_owned()),
         ("checkpoint format", checkpoint::PREFIX.to_owned()),
+        ("signed checkpoint format", checkpoint::SIGNED_PREFIX.to_owned()),
     ]);
     let texts = rows.iter().filter(|row| row.len() == 2 && row[1].contains('`'));
     let texts = texts.map(|row| (row[0], code(row[1]).to_owned()));

@@ -45,7 +45,7 @@ pub use body::{
     Outcome, Release, Released, Request, Response, Upload, Verdict,
 };
 pub use builder::{Builder, Recipients, Sealed, recorder_event};
-pub use checkpoint::Checkpoint;
+pub use checkpoint::{Checkpoint, SignedCheckpoint};
 pub use envelope::Envelope;
 pub use error::Error;
 pub use event::{Direction, Event, HEAD_LEN, Head, MAX_EVENT_LEN};

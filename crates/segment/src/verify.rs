@@ -5,7 +5,7 @@
 //! "Verification", gives. One thing it cannot see by itself: a cut at the very end of the list, between two segments or
 //! in an open one. A [`Checkpoint`] kept elsewhere shows that.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::Read;
 
 use foldhash::fast::RandomState;
@@ -32,7 +32,8 @@ pub struct Verifier<'k> {
     previous: Option<Previous>,
     /// Number that the first must have.
     first: Option<u64>,
-    remembered: Option<Checkpoint>,
+    /// Roots of segments that must be there, by number.
+    remembered: BTreeMap<u64, Digest>,
     newest: Option<Checkpoint>,
     /// Every segment since the first went by whole, so that a ring not met yet must begin at 1.
     complete: bool,
@@ -77,7 +78,7 @@ impl<'k> Verifier<'k> {
             rings: HashMap::default(),
             previous: None,
             first: None,
-            remembered: None,
+            remembered: BTreeMap::new(),
             newest: None,
             complete: false,
         }
@@ -108,18 +109,20 @@ impl<'k> Verifier<'k> {
             return Err(Fault::UntrustedKey { public_key });
         }
         // Of the removed, only the last is known.
-        let covered = self.remembered.take_if(|remembered| remembered.number <= number);
-        if covered.is_some_and(|remembered| remembered.number == number && remembered.root != root) {
+        let covered = self.remembered.remove(&number);
+        self.remembered.retain(|&remembered, _| remembered > number);
+        if covered.is_some_and(|remembered| remembered != root) {
             return Err(Fault::SetBack { remembered: number });
         }
         self.previous = Some(Previous { number, seal: Some((root, sealed_unix_us)) });
         Ok(tombstone)
     }
 
-    /// The segment that `checkpoint` names must still be there, the same.
+    /// The segment that `checkpoint` names must still be there, the same, unless it is before the first one that must be. Of two
+    /// checkpoints of one segment, the last counts.
     #[must_use]
-    pub const fn remembering(mut self, checkpoint: Checkpoint) -> Self {
-        self.remembered = Some(checkpoint);
+    pub fn remembering(mut self, checkpoint: Checkpoint) -> Self {
+        self.remembered.insert(checkpoint.number, checkpoint.root);
         self
     }
 
@@ -127,9 +130,9 @@ impl<'k> Verifier<'k> {
     ///
     /// # Errors
     /// The directory's: it did not hold the segment that was remembered.
-    pub const fn finish(&self) -> Result<Option<Checkpoint>, Fault> {
-        match self.remembered {
-            Some(checkpoint) => Err(Fault::SetBack { remembered: checkpoint.number }),
+    pub fn finish(&self) -> Result<Option<Checkpoint>, Fault> {
+        match self.remembered.range(self.first.unwrap_or(0)..).next() {
+            Some((&remembered, _)) => Err(Fault::SetBack { remembered }),
             None => Ok(self.newest),
         }
     }
@@ -222,9 +225,9 @@ impl<'k> Verifier<'k> {
     fn recall(&mut self, statement: &Statement, offset: u64) -> Result<(), Stop> {
         let checkpoint = Checkpoint { number: statement.number, root: statement.root };
         self.newest = Some(checkpoint);
-        match self.remembered.take_if(|remembered| remembered.number == checkpoint.number) {
-            Some(remembered) if remembered != checkpoint => {
-                Err(found(offset, Fault::SetBack { remembered: remembered.number }))
+        match self.remembered.remove(&checkpoint.number) {
+            Some(root) if root != checkpoint.root => {
+                Err(found(offset, Fault::SetBack { remembered: checkpoint.number }))
             }
             Some(_) | None => Ok(()),
         }

@@ -20,6 +20,7 @@ const DIRECTION: &[(&str, &[&str])] = &[
     ("weir-mask", &["weir-policy"]),
     ("weir-token", &["weir-policy", "weir-control"]),
     ("weir-postgres", &["weir-policy", "weir-wire", "weir-mask", "weir-sql"]),
+    ("weir-http-fuzz", &["weir-http", "weir-mask", "weir-policy", "weir-wire"]),
     ("weir-postgres-fuzz", &["weir-postgres", "weir-policy", "weir-wire", "weir-mask"]),
     ("weir-sql-fuzz", &["weir-policy", "weir-sql"]),
     ("weir-http", &["weir-policy", "weir-wire", "weir-mask"]),

@@ -146,6 +146,17 @@ pub trait Machine {
         out: &mut Outbox,
     ) -> Result<Action, Self::Error>;
 
+    /// Policy wants to see the body of the request that `lane` asks about: the machine collects it, up to its limit, and
+    /// asks again, with the body or as one that nobody can see. For protocols whose requests say everything at once it is
+    /// never called.
+    ///
+    /// # Errors
+    /// As `step`.
+    fn collect(&mut self, lane: Lane, now: Timestamp, out: &mut Outbox) -> Result<Action, Self::Error> {
+        let _ = (lane, now, out);
+        Ok(Action::Close)
+    }
+
     /// The client has waited for `lane`'s release as long as its protocol lets it: answers that the command is still
     /// held as `hold`, and gives the lane up. A later retry of the same command is matched to the hold.
     ///

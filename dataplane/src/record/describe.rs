@@ -120,18 +120,25 @@ impl Describer {
             text.extend_from_slice(b": ");
             text.extend_from_slice(value);
         }
-        if let Some(body) = http.body {
+        let head = text.len();
+        if let Some(body) = http.body.whole().filter(|body| !body.is_empty()) {
             text.extend_from_slice(b"\r\n\r\n");
             text.extend_from_slice(body);
         }
         let original = original(secrecy.record_key, &[&text]);
         self.text.clear();
-        let text = match scrubbed(&mut self.finder, &text, secrecy, &mut self.text) {
-            Scrubbed::Clean => Cow::Owned(text),
-            Scrubbed::Written => Cow::Borrowed(&self.text[..]),
+        let (head, body) = text.split_at(head);
+        let text = match scrubbed(&mut self.finder, head, secrecy, &mut self.text) {
+            Scrubbed::Clean if secrecy.plan.is_none() => Cow::Owned(text),
+            Scrubbed::Clean | Scrubbed::Written => {
+                scrub_body(http, body, secrecy, &mut self.text);
+                Cow::Borrowed(&self.text[..])
+            }
             Scrubbed::Failed => Cow::Borrowed(WITHHELD),
         };
-        let facts = serde_json::json!({ "host": http.host, "method": http.method, "path": http.path });
+        let seen = if http.body.whole().is_some() { "whole" } else { "unseen" };
+        let facts =
+            serde_json::json!({ "host": http.host, "method": http.method, "path": http.path, "body": seen });
         Described {
             words: Cow::Borrowed(http.method),
             text,
@@ -140,6 +147,17 @@ impl Describer {
             facts: Cow::Owned(facts.to_string().into_bytes()),
             original,
         }
+    }
+}
+
+/// Appends a body with the empty line before it, its values masked as an answer's are.
+fn scrub_body(http: &weir_policy::Http<'_>, body: &[u8], secrecy: Secrecy<'_>, out: &mut BytesMut) {
+    let (Some(plan), Some((line, body))) = (secrecy.plan, body.split_at_checked(4)) else { return };
+    out.extend_from_slice(line);
+    let kind = http.fields.iter().find(|(name, _)| *name == "content-type").map(|(_, value)| value);
+    match weir_http::scrubbed_body(kind, body, plan, secrecy.mask_key) {
+        Some(scrubbed) => out.extend_from_slice(&scrubbed),
+        None => out.extend_from_slice(WITHHELD),
     }
 }
 

@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use std::task::Waker;
 
 use weir_mask::MaskKey;
-use weir_policy::{Caller, Denial, Effect, Permit, Reason, RecordLevel, Request, Verdict};
+use weir_policy::{Body as HttpBody, Caller, Denial, Effect, Permit, Reason, RecordLevel, Request, Verdict};
 use weir_ring::Sequence;
 use weir_segment::{Body, Direction, Originals};
 use weir_wire::{Lane, Side};
@@ -246,6 +246,16 @@ impl Desk {
     }
 
     // --- decisions -------------------------------------------------------------------------------------------------
+
+    /// Whether the rest of a request must be here before it can be decided.
+    pub(crate) fn wants_body(&self, worker: &Worker, request: &Request<'_>) -> bool {
+        match (&self.opened, request) {
+            (Some(opened), Request::Http(http)) if http.body == HttpBody::Coming => {
+                worker.policy.borrow().wants_body(&opened.caller, http)
+            }
+            _ => false,
+        }
+    }
 
     /// Decides one request and records the verdict before anything acts on it.
     pub(crate) fn rule(

@@ -67,8 +67,9 @@ impl CatalogSource for CatalogsOf {
 pub(crate) fn http(worker: &Worker, connection: Option<&str>, certified: bool) -> Option<HttpMachine> {
     let standing = worker.standing.borrow().clone()?;
     let upstream = standing.connection(connection?)?;
-    let settings = Rc::new(Settings { certified, ..Settings::new(upstream.address()) });
-    Some(HttpMachine::new(settings, worker.keys()?.local))
+    let mut settings = Settings { certified, ..Settings::new(upstream.address()) };
+    settings.limits.body_bytes = worker.shared.config.limits.body_bytes;
+    Some(HttpMachine::new(Rc::new(settings), worker.keys()?.local))
 }
 
 /// Whether an error says that the upstream wants another credential than the one it was given.

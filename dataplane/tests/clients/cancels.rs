@@ -69,6 +69,9 @@ fn every_driver_cancels_what_is_held_and_goes_on() {
     for way in [&["plain"][..], &["secure"]] {
         cancels(&[&["python3", &script("cancel_psycopg.py")][..], way].concat(), &[]);
     }
+    for way in ["simple", "prepared"] {
+        cancels(&["python3", &script("cancel_asyncpg.py"), way], &[]);
+    }
     cancels(&["node", &script("cancel_node.js"), "held"], &[("NODE_PATH", &modules())]);
     cancels(&["java", "-cp", classes(), "Cancel", "held"], &[]);
     assert_eq!(appliance.direct("SELECT count(*) FROM visits"), before);

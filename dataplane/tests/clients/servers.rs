@@ -21,11 +21,13 @@ INSERT INTO patients SELECT i, 'Patient ' || chr(64 + i), '984-' || (10 + i) || 
 CREATE TABLE patients_by_name (LIKE patients) PARTITION BY RANGE (name);
 CREATE TABLE patients_all PARTITION OF patients_by_name FOR VALUES FROM (MINVALUE) TO (MAXVALUE);
 INSERT INTO patients_by_name SELECT id, name, ssn, mrn, card, email FROM patients;
-CREATE VIEW social AS SELECT id, ssn AS social, reverse(mrn) AS made, name FROM patients;
-CREATE MATERIALIZED VIEW social_stored AS SELECT id, ssn AS s, name FROM patients;
-CREATE FUNCTION look_up(integer) RETURNS text LANGUAGE sql STABLE AS 'SELECT reverse(ssn) FROM patients WHERE id = $1';
 CREATE TABLE visits (id integer PRIMARY KEY, reason text);
 INSERT INTO visits SELECT i, 'reason ' || i FROM generate_series(1, 20) AS i;
+CREATE VIEW social AS SELECT id, ssn AS social, reverse(mrn) AS made, name, upper(name) AS loud,
+    name || mrn AS both_of FROM patients;
+CREATE VIEW beside AS SELECT v.id, upper(p.name) AS who, p.ssn AS social FROM visits v JOIN patients p USING (id);
+CREATE MATERIALIZED VIEW social_stored AS SELECT id, ssn AS s, name FROM patients;
+CREATE FUNCTION look_up(integer) RETURNS text LANGUAGE sql STABLE AS 'SELECT reverse(ssn) FROM patients WHERE id = $1';
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO weir_clinic;
 GRANT CREATE, TEMPORARY ON DATABASE clinic TO weir_clinic;";
 
@@ -161,6 +163,8 @@ fn masks_by_origin(raw: &mut Raw) {
         ("SELECT id, ssn AS x, name FROM patients WHERE id = 7", "Patient G", &["984-17"][..]),
         ("SELECT upper(name) FROM patients WHERE id = 7", "PATIENT G", &[]),
         ("SELECT social, made, name FROM social WHERE id = 7", "Patient G", &["984-17", "7001000-NRM"]),
+        ("SELECT loud, both_of, social FROM social WHERE id = 7", "PATIENT G", &["984-17", "MRN-0001007"]),
+        ("SELECT who, social FROM beside WHERE id = 7", "PATIENT G", &["984-17"]),
         ("SELECT s, name FROM social_stored WHERE id = 7", "Patient G", &["984-17"]),
         ("SELECT turned, name FROM patients WHERE id = 7", "Patient G", &["7001-71-489"]),
         ("SELECT ssn AS y, name FROM patients_by_name WHERE id = 7", "Patient G", &["984-17"]),

@@ -345,10 +345,13 @@ impl Gathered {
             *self.masked_columns.entry(key).or_default() += number(&column, "cells");
             masked += number(&column, "cells");
         }
-        for pattern in list("patterns") {
-            let key = format!("{connection}: {}", text(&pattern, "rule"));
-            *self.masked_patterns.entry(key).or_default() += number(&pattern, "hits");
-            masked += number(&pattern, "hits");
+        // By what a value is, and by its path in a document.
+        for (by, unit) in [("patterns", "hits"), ("fields", "values")] {
+            for rule in list(by) {
+                let key = format!("{connection}: {}", text(&rule, "rule"));
+                *self.masked_patterns.entry(key).or_default() += number(&rule, unit);
+                masked += number(&rule, unit);
+            }
         }
         for whole in ["secrets", "withheld"] {
             let count = number(ledger, whole);

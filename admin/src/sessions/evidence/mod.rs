@@ -15,6 +15,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, bail};
 use serde::Serialize;
 
+use super::checkpoints::Remembered;
 use controls::Control;
 pub(crate) use controls::Framework;
 use gather::Gathered;
@@ -53,7 +54,8 @@ pub(crate) fn run(framework: Framework, arg: &ReportArgs) -> Result<ExitCode> {
     let out = arg.out.as_path();
     make_empty(out)?;
     let _bar = progress::over(dir, 3, true);
-    let verification = verification::verify(dir, &trusted, arg.first, arg.sealed)?;
+    let remembered = Remembered::read(arg.checkpoint.as_deref(), &trusted)?;
+    let verification = verification::verify(dir, &trusted, &remembered, arg.first, arg.sealed)?;
     let mut shows = Gathered::default();
     let whole = files::walk(dir, |head, body| {
         let wanted = (arg.from..arg.until).contains(&head.wall_unix_us);

@@ -6,6 +6,7 @@ use anyhow::Result;
 use serde::Serialize;
 use weir_segment::{Finding, Verifier};
 
+use crate::sessions::checkpoints::Remembered;
 use crate::sessions::removed::{self, Removed};
 use crate::sessions::{auditor, files};
 
@@ -19,7 +20,7 @@ pub(super) struct Verification {
     pub segments: Vec<Segment>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub(super) struct Segment {
     pub file: String,
     pub number: u64,
@@ -33,8 +34,17 @@ pub(super) struct Segment {
 }
 
 /// Verifies the whole list: a span's segments are only as good as the links between them.
-pub(super) fn verify(dir: &Path, trusted: &[[u8; 32]], first: u64, sealed: bool) -> Result<Verification> {
-    auditor::keys(|keys| judge(dir, Verifier::new(trusted).starting_at(first).opening_with(keys), sealed))?
+pub(super) fn verify(
+    dir: &Path,
+    trusted: &[[u8; 32]],
+    remembered: &Remembered,
+    first: u64,
+    sealed: bool,
+) -> Result<Verification> {
+    auditor::keys(|keys| {
+        let verifier = Verifier::new(trusted).starting_at(first).opening_with(keys);
+        judge(dir, remembered.hold_against(verifier), sealed)
+    })?
 }
 
 fn judge(dir: &Path, mut verifier: Verifier<'_>, sealed: bool) -> Result<Verification> {
@@ -52,6 +62,13 @@ fn judge(dir: &Path, mut verifier: Verifier<'_>, sealed: bool) -> Result<Verific
             span_unix_us: report.seal.map(|seal| (seal.earliest_unix_us, seal.latest_unix_us)),
             finding: report.finding.as_ref().map(Finding::to_string),
         });
+    }
+    // A damaged segment is no evidence that the list was set back besides.
+    let damaged = segments.iter().any(|segment| segment.finding.is_some());
+    if let Err(fault) = verifier.finish()
+        && !damaged
+    {
+        segments.push(Segment { file: "-".into(), finding: Some(fault.to_string()), ..Segment::default() });
     }
     let count =
         |wanted: fn(&Segment) -> bool| segments.iter().filter(|segment| wanted(segment)).count() as u64;

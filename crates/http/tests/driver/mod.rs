@@ -8,8 +8,8 @@ use std::sync::Arc;
 use weir_http::{Error, HttpMachine, Settings};
 use weir_mask::MaskKey;
 use weir_policy::{
-    Denial, Hold, HoldTerms, Http, MaskMethod, MaskPlan, Obligations, PatternIndex, PatternMask, Permit,
-    Reason, RecordLevel, Request, Timestamp, Validator, Verdict,
+    Body, Denial, Hold, HoldTerms, Http, JsonField, JsonPath, MaskMethod, MaskPlan, Obligations,
+    PatternIndex, PatternMask, Permit, Reason, RecordLevel, Request, Timestamp, Validator, Verdict,
 };
 use weir_wire::{
     Action, Admission, Farewell, Lane, Machine, NoteKind, Outbox, Side, Step, UpstreamLogin, UpstreamSecret,
@@ -64,6 +64,13 @@ pub(crate) struct Driver {
     plan: Arc<MaskPlan>,
 }
 
+/// What the driver does about a question of the machine's.
+enum Question {
+    Admitted(Admission),
+    Collect,
+    Decided(Verdict),
+}
+
 fn at(side: Side) -> usize {
     match side {
         Side::Client => 0,
@@ -113,6 +120,18 @@ impl Driver {
         self.seen
     }
 
+    /// Feeds the pieces in order, in bits of `cut` bytes; what is held by the end of one is answered.
+    pub(crate) fn converse(mut self, pieces: &[(Side, Vec<u8>)], cut: usize, approve: bool) -> Seen {
+        for (side, bytes) in pieces {
+            self.feed_cut(*side, bytes, &mut std::iter::repeat(&cut));
+            while self.machine.held(Lane(0)).is_some() && !self.seen.closed && self.seen.failed.is_none() {
+                self.release(approve);
+                self.settle();
+            }
+        }
+        self.seen
+    }
+
     fn feed_cut<'c>(&mut self, side: Side, bytes: &[u8], cuts: &mut impl Iterator<Item = &'c usize>) {
         let mut rest = bytes;
         while !rest.is_empty() {
@@ -139,7 +158,7 @@ impl Driver {
             return false;
         }
         if self.forward[at(side)] > 0 {
-            return self.pass(side);
+            return self.pass(side, true);
         }
         let input = std::mem::take(&mut self.input[at(side)]);
         let result = self.machine.step(side, &input, Timestamp::default(), &mut self.out);
@@ -155,13 +174,18 @@ impl Driver {
                     login.application
                 ));
                 let admission = admission(login.token);
-                question = Some(Err(admission));
+                question = Some(Question::Admitted(admission));
                 Ok(Action::NeedMore)
             }
             Ok(Step::Decide { request, .. }) => {
                 let Request::Http(http) = request else { unreachable!("an HTTP machine") };
                 self.seen.decided.push(described(&http));
-                question = Some(Ok(verdict(&http, &self.plan)));
+                let wanted = ["/hold", "/look"].iter().any(|path| http.path.starts_with(path));
+                if wanted && http.body == Body::Coming {
+                    question = Some(Question::Collect);
+                } else {
+                    question = Some(Question::Decided(verdict(&http, &self.plan)));
+                }
                 Ok(Action::NeedMore)
             }
             Err(error) => Err(error),
@@ -172,8 +196,13 @@ impl Driver {
             None => action,
             Some(answer) => {
                 let action = match answer {
-                    Ok(verdict) => self.machine.resume(Lane(0), verdict, Timestamp::default(), &mut self.out),
-                    Err(admission) => self.machine.admit(admission, Timestamp::default(), &mut self.out),
+                    Question::Decided(verdict) => {
+                        self.machine.resume(Lane(0), verdict, Timestamp::default(), &mut self.out)
+                    }
+                    Question::Admitted(admission) => {
+                        self.machine.admit(admission, Timestamp::default(), &mut self.out)
+                    }
+                    Question::Collect => self.machine.collect(Lane(0), Timestamp::default(), &mut self.out),
                 };
                 self.drain();
                 self.act(side, action);
@@ -196,6 +225,8 @@ impl Driver {
             }
             Ok(Action::Forward { len }) => {
                 self.forward[at(side)] = len;
+                // What is there is the machine's to note.
+                self.pass(side, false);
                 true
             }
             Err(error) => {
@@ -205,13 +236,18 @@ impl Driver {
         }
     }
 
-    fn pass(&mut self, side: Side) -> bool {
+    fn pass(&mut self, side: Side, noted: bool) -> bool {
         let len = self.forward[at(side)].min(self.input[at(side)].len());
         let bytes: Vec<u8> = self.input[at(side)].drain(..len).collect();
         self.forward[at(side)] -= len;
         self.seen.forwarded += len;
         match side {
-            Side::Client => self.seen.to_upstream.extend(bytes),
+            Side::Client => {
+                if noted {
+                    self.seen.uploads.extend_from_slice(&bytes);
+                }
+                self.seen.to_upstream.extend(bytes);
+            }
             Side::Upstream => self.seen.to_client.extend(bytes),
         }
         len > 0
@@ -249,20 +285,25 @@ fn described(http: &Http<'_>) -> String {
         .map(|(name, value)| format!("{name}={}", String::from_utf8_lossy(value)))
         .collect();
     format!(
-        "{} {} {} {:?} [{}] {:?}",
+        "{} {} {} {:?} [{}] {}",
         http.method,
         http.host,
         http.path,
         http.query,
         fields.join(","),
-        http.body.map(String::from_utf8_lossy)
+        http.body.whole().map_or_else(
+            || format!("{:?}", http.body),
+            |body| format!("Whole({:?})", String::from_utf8_lossy(body))
+        )
     )
 }
 
 fn verdict(http: &Http<'_>, plan: &Arc<MaskPlan>) -> Verdict {
-    if http.path.starts_with("/deny") {
+    if http.path.starts_with("/look") && http.body.whole().is_none() {
+        Verdict::Deny(Denial { reason: Reason::NotUnderstood, ..denial("the body must be seen") })
+    } else if http.path.starts_with("/deny") {
         Verdict::Deny(denial("no one may"))
-    } else if http.path.starts_with("/hold") {
+    } else if http.path.starts_with("/hold") && http.body.whole().is_some() {
         let terms = HoldTerms {
             approvers: vec!["officers".into()],
             quorum: 1,
@@ -329,6 +370,11 @@ fn pii() -> MaskPlan {
         method,
     };
     MaskPlan {
+        json: vec![JsonField {
+            rule: "pii.mrn".into(),
+            path: JsonPath::parse("$..mrn").unwrap(),
+            method: MaskMethod::Partial { keep_last: 2 },
+        }],
         columns: Vec::new(),
         patterns: vec![
             rule(0, Some(Validator::SsnRange), MaskMethod::Partial { keep_last: 4 }),
@@ -372,4 +418,44 @@ pub(crate) fn rechunked(bytes: &[u8]) -> String {
     }
     text.push_str(&String::from_utf8_lossy(rest));
     text
+}
+
+pub(crate) fn settings() -> Settings {
+    let mut settings = Settings::new("up.example:8080");
+    settings.limits.small_answer_bytes = 200;
+    settings.limits.body_bytes = 64;
+    settings
+}
+
+/// Runs the transcript in many cuts, and gives what was seen, which must be the same each time.
+pub(crate) fn seen_with(settings: &Settings, events: &[Event]) -> Seen {
+    let run = |cuts: &[usize]| {
+        let mut seen = Driver::new(settings.clone()).run(events, cuts);
+        seen.to_client = rechunked(&seen.to_client).into_bytes();
+        seen.to_upstream = rechunked(&seen.to_upstream).into_bytes();
+        seen
+    };
+    let whole = run(&[usize::MAX]);
+    for cuts in [&[1][..], &[2], &[7], &[1, 40, 3], &[13, 2, 90]] {
+        assert_eq!(run(cuts), whole, "cut {cuts:?}");
+    }
+    whole
+}
+
+pub(crate) fn seen(events: &[Event]) -> Seen {
+    seen_with(&settings(), events)
+}
+
+pub(crate) fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+pub(crate) fn get(path: &str) -> Event {
+    client(format!("GET {path} HTTP/1.1\r\nHost: gw\r\nAuthorization: Bearer t\r\n\r\n"))
+}
+
+pub(crate) fn upstream_get(path: &str) -> String {
+    format!(
+        "GET {path} HTTP/1.1\r\nhost: up.example:8080\r\naccept-encoding: identity\r\nauthorization: Bearer upstream-credential\r\n\r\n"
+    )
 }

@@ -224,7 +224,7 @@ fn a_call_waits_for_what_was_sent_before_it() {
 
 #[test]
 fn a_result_is_masked_as_the_column_of_the_select_would_be() {
-    let patterns = || Rules::new(Some(MaskPlan { columns: vec![], ..mask_plan() }));
+    let patterns = || Rules::new(Some(MaskPlan { json: Vec::new(), columns: vec![], ..mask_plan() }));
     let named = || Rules::new(Some(mask_plan()));
     for (rules, oid, expected) in [
         (patterns(), ODD, "V call *******89"),

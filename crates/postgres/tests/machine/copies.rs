@@ -57,8 +57,11 @@ fn uploaded_data_is_noted_before_it_passes_and_passes_unchanged() {
 #[test]
 fn protected_values_are_replaced_in_the_note_and_not_on_the_way() {
     for how in 0..6 {
-        let mut driver =
-            Driver::open(Rules::new(Some(weir_policy::MaskPlan { columns: vec![], ..mask_plan() })));
+        let mut driver = Driver::open(Rules::new(Some(weir_policy::MaskPlan {
+            json: Vec::new(),
+            columns: vec![],
+            ..mask_plan()
+        })));
         driver.client(&query("copy t from stdin"));
         driver.upstream(&message(b'G', COPY_IN));
         driver.take_upstream();
@@ -220,7 +223,11 @@ fn commands_during_an_upload_end_the_session() {
 /// What the client gets of `rows`, one a message, cut as `how` says, where nine digits are protected and no column is.
 fn copied(copy: &str, binary: u8, rows: &[Vec<u8>], how: usize) -> Vec<Vec<u8>> {
     let columns = [("n", 23, 0), ("text", 25, 0), ("ok", 16, 0), ("more", 25, 0)];
-    let mut driver = Driver::open(Rules::new(Some(weir_policy::MaskPlan { columns: vec![], ..mask_plan() })));
+    let mut driver = Driver::open(Rules::new(Some(weir_policy::MaskPlan {
+        json: Vec::new(),
+        columns: vec![],
+        ..mask_plan()
+    })));
     driver.client(&query(copy));
     let mut answer = [described(&columns), ready(b'I'), copy_out(binary, 4)].concat();
     rows.iter().for_each(|row| answer.extend(message(b'd', row)));

@@ -18,7 +18,7 @@ fn driver() -> Driver {
 }
 
 fn patterns_only() -> Driver {
-    Driver::open(Rules::new(Some(MaskPlan { columns: vec![], ..mask_plan() })))
+    Driver::open(Rules::new(Some(MaskPlan { json: Vec::new(), columns: vec![], ..mask_plan() })))
 }
 
 fn rows(bytes: &[u8]) -> Vec<Vec<String>> {

@@ -25,7 +25,7 @@ fn plan() -> MaskPlan {
         column: "ssn".into(),
         method: MaskMethod::Fixed("hidden".into()),
     };
-    MaskPlan { columns: vec![column], patterns: Vec::new(), scanner: None }
+    MaskPlan { json: Vec::new(), columns: vec![column], patterns: Vec::new(), scanner: None }
 }
 
 fn driver() -> (Driver, Rc<Catalogs>) {

@@ -7,7 +7,7 @@
 #![allow(unreachable_pub, reason = "fuzz targets of another crate call them")]
 
 use weir_postgres::{Layer, Limits, Prelude, Probe};
-use weir_wire::{Machine as _, Side};
+use weir_wire::{Blame as _, Fault, Machine as _, Side};
 
 use crate::support::driver::Driver;
 use crate::support::policy::{Rules, mask_plan};
@@ -72,6 +72,8 @@ struct Outcome {
     client: Vec<u8>,
     upstream: Vec<u8>,
     error: Option<weir_postgres::Error>,
+    /// The machine ended the session in order.
+    closed: bool,
     uploads: Vec<u8>,
     /// Bytes of uploads that the record does not show.
     withheld: usize,
@@ -79,16 +81,21 @@ struct Outcome {
 
 impl Outcome {
     /// Where the bytes are cut makes no difference to what comes of them. Where one side ends the session, how far the
-    /// other had come by then is a matter of time: one is the other's beginning.
+    /// other had come by then is a matter of time: one is the other's beginning. What becomes of the answers of an upstream
+    /// that breaks the protocol depends on what it was asked by then.
     fn assert_like(&self, other: &Self) {
         let alike = |one: &[u8], other: &[u8]| one.starts_with(other) || other.starts_with(one);
-        let same = if self.error.is_none() {
-            other.error.is_none()
-                && (&self.client, &self.upstream, &self.uploads, self.withheld)
-                    == (&other.client, &other.upstream, &other.uploads, other.withheld)
+        let ended = |outcome: &Self| outcome.error.is_some() || outcome.closed;
+        let same = if self.error.is_none() && other.error.is_none() {
+            (self.closed, &self.client, &self.upstream, &self.uploads, self.withheld)
+                == (other.closed, &other.client, &other.upstream, &other.uploads, other.withheld)
         } else {
-            other.error.is_some()
-                && alike(&self.client, &other.client)
+            let upstream =
+                |outcome: &Self| outcome.error.is_some_and(|error| error.blame() == Fault::Upstream);
+            // Either side may be what ends it: a client's Terminate, or what an upstream may not send.
+            ended(self)
+                && ended(other)
+                && (upstream(self) || upstream(other) || alike(&self.client, &other.client))
                 && alike(&self.upstream, &other.upstream)
         };
         assert!(same, "cut otherwise: {self:?} and {other:?}");
@@ -133,6 +140,7 @@ fn converse(
         client: driver.to_client.clone(),
         upstream: driver.to_upstream.clone(),
         error: driver.error,
+        closed: driver.closed,
         uploads,
         withheld,
     };

@@ -11,6 +11,8 @@ pub(super) const BUCKETS: usize = 8;
 const BLOCK: usize = 32;
 /// Probes looked at before it is asked whether anything is left.
 const EAGER: usize = 3;
+/// Probes after those that are looked at between two such questions: a wrong guess of the answer costs more than one.
+const TOGETHER: usize = 4;
 
 /// What the byte before a match tells: the buckets that may follow one of a word, and any other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,9 +105,7 @@ impl Pass {
         // The first block has nothing before it, the last ones not enough after them: both are looked at in a copy.
         let mut base = 0;
         self.edge(text, &mut base, BLOCK, &mut report)?;
-        while let Some((at, lanes)) = self.next(text, &mut base) {
-            report(at, &lanes)?;
-        }
+        self.blocks(text, &mut base, &mut report)?;
         self.edge(text, &mut base, text.len(), &mut report)
     }
 
@@ -124,27 +124,35 @@ impl Pass {
             for (to, byte) in copy.iter_mut().skip(skipped).zip(from) {
                 *to = *byte;
             }
-            let mut at = 1;
-            if let Some((_, lanes)) = self.next(&copy, &mut at) {
-                report(*base, &lanes)?;
-            }
+            let here = *base;
+            self.blocks(&copy, &mut 1, &mut |_, lanes: &Lanes| report(here, lanes))?;
             *base += BLOCK;
         }
         Ok(())
     }
 
-    /// The first block from `base` (at least 1) on that lies whole in `text` and has a candidate; `base` moves behind
-    /// it, or to the first block that does not lie whole in `text`.
-    fn next(&self, text: &[u8], base: &mut usize) -> Option<(usize, Lanes)> {
+    /// Calls `report` for each block from `base` (at least 1) on that lies whole in `text` and has a candidate; `base` moves
+    /// to the first block that does not.
+    fn blocks<E>(
+        &self,
+        text: &[u8],
+        base: &mut usize,
+        report: &mut impl FnMut(usize, &Lanes) -> Result<(), E>,
+    ) -> Result<(), E> {
         #[cfg(target_arch = "x86_64")]
         if std::arch::is_x86_feature_detected!("avx2") {
             // SAFETY: the feature is there.
-            return unsafe { self.next_avx2(text, base) };
+            return unsafe { self.blocks_avx2(text, base, report) };
         }
-        self.next_plain(text, base)
+        self.blocks_plain(text, base, report)
     }
 
-    fn next_plain(&self, text: &[u8], base: &mut usize) -> Option<(usize, Lanes)> {
+    fn blocks_plain<E>(
+        &self,
+        text: &[u8],
+        base: &mut usize,
+        report: &mut impl FnMut(usize, &Lanes) -> Result<(), E>,
+    ) -> Result<(), E> {
         while let Some(window) = text.get(*base - 1..*base - 1 + self.window) {
             let at = *base;
             *base += BLOCK;
@@ -158,15 +166,20 @@ impl Pass {
                 lanes.some |= u32::from(*bits != 0) << lane;
             }
             if lanes.some != 0 {
-                return Some((at, lanes));
+                report(at, &lanes)?;
             }
         }
-        None
+        Ok(())
     }
 
     #[cfg(target_arch = "x86_64")]
     #[target_feature(enable = "avx2")]
-    fn next_avx2(&self, text: &[u8], base: &mut usize) -> Option<(usize, Lanes)> {
+    fn blocks_avx2<E>(
+        &self,
+        text: &[u8],
+        base: &mut usize,
+        report: &mut impl FnMut(usize, &Lanes) -> Result<(), E>,
+    ) -> Result<(), E> {
         use std::arch::x86_64::{
             __m128i, __m256i, _mm_loadu_si128, _mm256_and_si256, _mm256_blendv_epi8,
             _mm256_broadcastsi128_si256, _mm256_cmpeq_epi8, _mm256_loadu_si256, _mm256_movemask_epi8,
@@ -211,21 +224,23 @@ impl Pass {
             if tells_before && _mm256_testz_si256(all, all) == 0 {
                 all = look_before(all, window);
             }
-            for probe in rest {
+            for probes in rest.chunks(TOGETHER) {
                 if _mm256_testz_si256(all, all) == 1 {
                     break;
                 }
-                all = look(all, window, probe);
+                for probe in probes {
+                    all = look(all, window, probe);
+                }
             }
             if _mm256_testz_si256(all, all) == 0 {
                 let none = _mm256_movemask_epi8(_mm256_cmpeq_epi8(all, _mm256_setzero_si256()));
                 let mut lanes = Lanes { some: !none.cast_unsigned(), buckets: [0; BLOCK] };
                 // SAFETY: the array is 32 bytes long.
                 unsafe { _mm256_storeu_si256(lanes.buckets.as_mut_ptr().cast::<__m256i>(), all) };
-                return Some((at, lanes));
+                report(at, &lanes)?;
             }
         }
-        None
+        Ok(())
     }
 }
 
@@ -292,16 +307,15 @@ mod tests {
         ) {
             let pass = Pass::new(before, probes, vec![vec![0]; 8]);
             let (mut one, mut other) = (1, 1);
-            loop {
-                let (fast, plain) = (pass.next(&text, &mut one), pass.next_plain(&text, &mut other));
-                let parts = |found: Option<(usize, Lanes)>| found.map(|(at, it)| (at, it.some, it.buckets));
-                let (fast, plain) = (parts(fast), parts(plain));
-                prop_assert_eq!(&fast, &plain);
-                prop_assert_eq!(one, other);
-                if fast.is_none() {
-                    break;
-                }
-            }
+            let (mut fast, mut plain) = (Vec::new(), Vec::new());
+            let keep = |into: &mut Vec<_>, at: usize, it: &Lanes| {
+                into.push((at, it.some, it.buckets));
+                Ok::<_, Infallible>(())
+            };
+            pass.blocks(&text, &mut one, &mut |at, it: &Lanes| keep(&mut fast, at, it)).unwrap();
+            pass.blocks_plain(&text, &mut other, &mut |at, it: &Lanes| keep(&mut plain, at, it)).unwrap();
+            prop_assert_eq!(fast, plain);
+            prop_assert_eq!(one, other);
         }
     }
 }

@@ -195,6 +195,7 @@ pub fn mask_plan() -> MaskPlan {
         method,
     };
     MaskPlan {
+        json: Vec::new(),
         columns: vec![column("ssn", MaskMethod::Fixed("hidden".into())), column("gone", MaskMethod::Null)],
         patterns: vec![PatternMask {
             rule: "pii.digits".into(),
