@@ -17,7 +17,7 @@
 //! - `encoding`, `ident`, `packet` and `cipher`: RFC 4251's types, the first lines, and sealed packets.
 //! - `kexinit`, `agreement` and `transport/exchange`: what is agreed, the shared secret, and a key exchange as a whole.
 //! - `key_file`, `public_key`, `signing_key`, `certificate`: whose signatures count.
-//! - [`auth`]: users, as server and as client. [`relay`]: channels.
+//! - [`auth`]: users, as server and as client. [`relay`]: channels. [`exec_line`]: which programs a command line runs.
 //!
 //! What a driver does: it hands [`Transport::next`] what it has read, gives messages to `auth` or `relay` by their number, sends what they
 //! leave, and keeps time (`deadline_ms`, `tick`). It reads a leg no further while the other's queue is over its bound or
@@ -36,6 +36,7 @@ mod cipher;
 mod config;
 mod encoding;
 mod error;
+pub mod exec_line;
 mod ident;
 mod kexinit;
 mod key_file;
