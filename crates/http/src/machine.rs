@@ -345,7 +345,7 @@ impl Machine for HttpMachine {
             return;
         }
         let (status, message) = match why {
-            Farewell::Idle => (408, "the request took too long"),
+            Farewell::Idle | Farewell::LoginTimeout => (408, "the request took too long"),
             Farewell::Expired => (401, "the token has expired; reconnect with a fresh one"),
             Farewell::Revoked => (401, "this identity's access was revoked"),
             Farewell::Shutdown => (503, "the gateway is going down; try again"),

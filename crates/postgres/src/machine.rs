@@ -446,6 +446,7 @@ impl Machine for PostgresMachine {
             }
             Farewell::Revoked => (*b"57P01", "terminating connection: access was revoked"),
             Farewell::Shutdown => (*b"57P01", "terminating connection: the gateway is shutting down"),
+            Farewell::LoginTimeout => (self.fault_code(), "no login within the gateway's time limit"),
             Farewell::Fault(text) => (self.failure.unwrap_or(self.fault_code()), text),
         };
         refusal::fatal(&mut out.client, sqlstate, text);

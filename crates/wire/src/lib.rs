@@ -92,6 +92,8 @@ pub trait Blame: std::error::Error {
 pub enum Farewell<'a> {
     /// The client was silent for longer than the limit.
     Idle,
+    /// It has not said in time who it is.
+    LoginTimeout,
     /// The token ran out.
     Expired,
     /// An administrator or a revocation ended it.

@@ -72,7 +72,7 @@ impl Ended {
                 "the recording's disk is full, and nothing goes unrecorded: connect again when there is room",
             )),
             Self::Shutdown => Some(Farewell::Shutdown),
-            Self::LoginTimeout => Some(Farewell::Fault("no login within the gateway's time limit")),
+            Self::LoginTimeout => Some(Farewell::LoginTimeout),
             Self::Failed { text, .. } => Some(Farewell::Fault(text.as_str())),
         }
     }
