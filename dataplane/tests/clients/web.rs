@@ -135,7 +135,24 @@ impl Web {
             "[[listener]]\nprotocol = \"http\"\naddress = \"127.0.0.1:{port}\"\nconnection = \"web\"\n\
              cert = \"{tls}/listener.pem\"\nkey = \"{tls}/listener.key\"\n"
         ));
-        Self { appliance, port }
+        let web = Self { appliance, port };
+        Appliance::until("the connection to be in force", || web.is_served().then_some(()));
+        web
+    }
+
+    /// Whether a request without a token is told so: it never reaches the upstream.
+    fn is_served(&self) -> bool {
+        let mut curl = Command::new("curl");
+        curl.args([
+            "-sS",
+            "-o",
+            "/dev/null",
+            "-w",
+            "%{http_code}",
+            "--cacert",
+            self.appliance.var("WEIR_CA"),
+        ]);
+        text(&curl.arg(self.url("/")).stdin(Stdio::null()).output().unwrap().stdout) == "401"
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
