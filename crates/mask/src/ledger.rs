@@ -151,6 +151,7 @@ mod tests {
                 table: None,
                 column: "ssn".into(),
                 method: MaskMethod::Null,
+                refuses_expressions: false,
             }],
             patterns: ["pii.card", "pii.email"]
                 .map(|rule| PatternMask {
