@@ -100,8 +100,8 @@ impl Outcome {
     }
 }
 
-/// Feeds the pieces; with `bytewise`, each cut into single bytes. What is held is answered as soon as its run of
-/// pieces from one side is over, so that cuts make no difference.
+/// Feeds the pieces; with `bytewise`, each cut into single bytes. What waits for the other side goes on, and what is held is
+/// answered, once a run of pieces from one side is over: what either side says unasked stands where it stood.
 fn converse(
     mut driver: Driver,
     pieces: &[(Side, &[u8])],
@@ -114,12 +114,10 @@ fn converse(
                 if driver.closed || driver.error.is_some() {
                     break;
                 }
-                match side {
-                    Side::Client => driver.client(bytes),
-                    Side::Upstream => driver.upstream(bytes),
-                }
+                driver.alone(*side, bytes);
             }
         }
+        driver.pump();
         while driver.is_held() && driver.error.is_none() {
             driver.release(releases);
         }
