@@ -10,7 +10,6 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::{JoinHandle, spawn_blocking};
 
-use super::certificates::Authority;
 use super::children::{Children, End, command, run};
 use super::files::Layout;
 use super::issuer::DevIssuer;
@@ -18,6 +17,7 @@ use super::ports::Ports;
 use super::postgres::{Passwords, SamplePostgres};
 use super::ready::{self, HttpProbe, PgProbe};
 use super::{sample_http, token, tour};
+use crate::authority::Authority;
 use crate::cli::{TokenArgs, UpArgs};
 
 const POLICY: &str = include_str!("../../demo/policy/clinic.toml");
@@ -41,6 +41,7 @@ const PEOPLE: [(&str, &str, &[&str], &[&str]); 6] = [
 struct PortNumbers {
     admin: u16,
     http: u16,
+    metrics: u16,
     postgres: u16,
     upstream: u16,
 }
@@ -71,6 +72,7 @@ async fn work(args: &UpArgs, bin: &Path, layout: &Layout, children: &mut Childre
     let numbers = PortNumbers {
         admin: ports.take()?,
         http: ports.take()?,
+        metrics: ports.take()?,
         postgres: ports.take()?,
         upstream: ports.take()?,
     };
@@ -79,10 +81,11 @@ async fn work(args: &UpArgs, bin: &Path, layout: &Layout, children: &mut Childre
     tokio::spawn(serving);
     let passwords = Passwords { superuser: secret()?, clinic: secret()?, scratch: secret()? };
     let sample = Arc::new(SamplePostgres::new(layout, numbers.upstream, passwords)?);
-    let authority = Authority::new()?;
+    let authority = Authority::new("Weir development CA")?;
+    let hosts = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
     let ca = layout.write("tls/ca.pem", &authority.pem)?;
     for name in ["listener", "upstream"] {
-        authority.issue(&layout.path("tls"), name)?;
+        authority.issue(&layout.path("tls"), name, &hosts)?;
     }
     // The slowest step by far: it goes on beside the rest.
     let (tls, initialising) = (layout.path("tls"), sample.clone());
@@ -160,6 +163,7 @@ fn prepare(
         .replace("@CORES@", &args.cores.to_string())
         .replace("@POSTGRES_PORT@", &numbers.postgres.to_string())
         .replace("@HTTP_PORT@", &numbers.http.to_string())
+        .replace("@METRICS_PORT@", &numbers.metrics.to_string())
         .replace("@ADMIN_PORT@", &numbers.admin.to_string())
         .replace("@POLICY_KEY@", policy_key)
         .replace("@ISSUER@", issuer)
@@ -275,6 +279,7 @@ async fn check(
         ("WEIR_PG_SCRATCH_UPSTREAM", sample.url("weir_scratch", &passwords.scratch, "scratch", ca)),
         ("WEIR_PG_SUPERUSER", sample.url("postgres", &passwords.superuser, "clinic", ca)),
         ("WEIR_HTTP_URL", http_url),
+        ("WEIR_METRICS_URL", format!("http://127.0.0.1:{}", numbers.metrics)),
         ("WEIR_DEV_ISSUER", path("issuer")),
         ("WEIR_TOKEN_JOB", path("tokens/job")),
         ("WEIR_TOKEN_ANALYST", path("tokens/analyst")),
