@@ -262,7 +262,7 @@ mod tests {
 
     use super::super::checkpoints::sample::{self, Form, Sample};
     use super::*;
-    use crate::{clock, init, tls};
+    use crate::{clock, setup, tls};
 
     struct Node {
         dir: TempDir,
@@ -280,7 +280,7 @@ mod tests {
                  database = \"{d}/admin.db\"\nkeys = \"{d}/keys\"\naccess = \"{d}/access\"\n"
             );
             std::fs::write(dir.path().join("weir.toml"), config).unwrap();
-            init::run(&Config::load(&dir.path().join("weir.toml")).unwrap()).await.unwrap();
+            setup::fill(&Config::load(&dir.path().join("weir.toml")).unwrap()).await.unwrap();
             let follower = Self::follower(&dir).await;
             Self { dir, follower }
         }
