@@ -335,8 +335,9 @@ fn what_retention_removed_is_shown_with_when_and_why_and_is_no_fault() {
 }
 
 /// Commands that may also succeed without reading events, or fail with whole ones.
-fn more_commands(session: &str) -> [Vec<&str>; 3] {
+fn more_commands(session: &str) -> [Vec<&str>; 4] {
     [
+        vec!["reconcile", "--backend", "cloudtrail", "/dev/null"],
         vec!["replay", session, "--original", "client"],
         vec!["list", "--catalogue", CATALOGUE],
         vec!["reindex", "--catalogue", CATALOGUE],
@@ -359,7 +360,6 @@ fn commands(session: &str) -> Vec<Vec<&str>> {
         vec!["export", "--format", "parquet"],
         vec!["export", "--format", "asciicast", "--session", session],
         vec!["reconcile", "--backend", "csvlog", "/dev/null"],
-        vec!["reconcile", "--backend", "cloudtrail", "/dev/null"],
         vec!["verify"],
         vec!["verify", "--sealed"],
         vec!["prove", session, "--sequence", "5"],
