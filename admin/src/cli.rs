@@ -238,7 +238,6 @@ impl Recorded {
 }
 
 #[derive(Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "a process has one command line")]
 pub(crate) enum Sessions {
     #[command(flatten)]
     Recorded(Recorded),
