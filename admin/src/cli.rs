@@ -2,6 +2,7 @@
 
 mod archive;
 mod auditors;
+mod ssh;
 
 use std::path::PathBuf;
 
@@ -11,6 +12,7 @@ use weir_segment::{Kind, RingId};
 pub(crate) use crate::sessions::filter::{ListFilter, RequestFilter, SessionFilter};
 pub(crate) use archive::{ShipArgs, VerifyArgs};
 use auditors::RECONCILE_HELP;
+pub(crate) use ssh::{Ssh, SshCert};
 pub(crate) use auditors::{ExportArgs, ReconcileArgs, ReplayArgs, Report, ReportArgs};
 
 /// Administers Weir: serves the node's admin service, and asks it things.
@@ -44,6 +46,9 @@ pub(crate) enum Command {
     /// Recorded sessions, read from segment files, and live ones
     #[command(subcommand)]
     Sessions(Sessions),
+    /// Certificates for SSH clients
+    #[command(subcommand)]
+    Ssh(Ssh),
     /// Who holds sessions now, and whom to turn away
     #[command(subcommand)]
     Identities(Identities),

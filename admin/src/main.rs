@@ -27,6 +27,8 @@ mod service;
 mod session_roles;
 mod sessions;
 mod ship;
+mod ssh_authorities;
+mod ssh_cert;
 mod state;
 mod table;
 mod tls;

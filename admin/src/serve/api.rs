@@ -35,6 +35,7 @@ pub(super) fn router(hub: Arc<Hub>) -> Router {
         .route("/v1/sessions/{session}/kill", post(kill))
         .route("/v1/checkpoints", get(checkpoints))
         .route("/v1/access", get(access))
+        .route("/v1/ssh/certificates", post(super::ssh::issue))
         .route("/v1/revocations", get(revocations).post(revoke))
         .layer(axum::extract::DefaultBodyLimit::max(64 << 10))
         .with_state(hub)

@@ -10,6 +10,7 @@ mod files;
 pub(crate) mod filter;
 mod find;
 mod http;
+mod ssh;
 mod originals;
 mod page;
 mod postgres;

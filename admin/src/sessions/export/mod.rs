@@ -3,6 +3,7 @@
 //! One pass, one event at a time: what is kept is who each open session is, and a bounded group of rows for Parquet.
 
 mod cast;
+mod terminal;
 mod csv;
 mod events;
 mod ocsf;
