@@ -17,8 +17,10 @@ BUILD_PACKAGES := build-essential clang libclang-dev libhyperscan-dev pkg-config
 RUN_PACKAGES := curl openssl postgresql-15 postgresql-client-15
 TEST_PACKAGES := default-jdk-headless dropbear-bin haproxy libpostgresql-jdbc-java nginx-light nodejs openssh-client openssh-server \
 	openssh-sftp-server postgresql-15-pgaudit putty-tools python3-venv strace systemd valgrind wget
+# What makes the package, and what boots it.
+PACKAGE_PACKAGES := help2man mmdebstrap systemd-container
 
-.PHONY: help build demo test bench torture fuzz check conformance package clean system-packages test-packages load-packages drivers
+.PHONY: help build demo test bench torture fuzz check conformance package test-appliance clean system-packages test-packages load-packages drivers
 
 help: ## List these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -52,8 +54,11 @@ conformance: build ## PostgreSQL's own regression suite, libpq_pipeline and psyc
 	dataplane/tests/conformance/postgres.sh
 	dataplane/tests/conformance/psycopg.sh
 
-package: ## The Debian package (not built yet: says so and fails)
-	@echo "make package: the .deb is not built yet; see CHANGELOG.md" >&2; exit 1
+package: system-packages package-packages $(TOOLS)/bin/cargo-deb ## The Debian package, of the profile PROFILE (dist)
+	systemd/package.sh $(or $(PROFILE),dist)
+
+test-appliance: package ## The package in a Debian of its own, booted: install, init, first masked query, kill, reboot, purge
+	systemd/boot/run.sh
 
 clean: ## Remove everything built
 	$(CARGO) clean
@@ -70,6 +75,9 @@ system-packages:
 test-packages:
 	$(call install-missing,$(TEST_PACKAGES))
 	@command -v npm >/dev/null || { $(SUDO) apt-get -qq update; $(SUDO) apt-get -qq install -y --no-install-recommends npm >/dev/null; }
+
+package-packages:
+	$(call install-missing,$(PACKAGE_PACKAGES))
 
 load-packages:
 	loadtest/peers/pgbouncer.sh >/dev/null
@@ -94,6 +102,9 @@ $(SERVERS)/.ready: dataplane/tests/servers/package.json | test-packages
 	cp $< $(SERVERS)/package.json
 	cd $(SERVERS) && npm install --silent --no-audit --no-fund
 	touch $@
+
+$(TOOLS)/bin/cargo-deb:
+	$(CARGO) install --quiet --locked --root $(TOOLS) --target-dir target/tools-build cargo-deb@3.8.0
 
 $(TOOLS)/bin/cargo-deny:
 	$(CARGO) install --quiet --locked --root $(TOOLS) --target-dir target/tools-build cargo-deny@0.20.2

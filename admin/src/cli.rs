@@ -2,6 +2,8 @@
 
 mod archive;
 mod auditors;
+mod manual;
+mod setup;
 mod ssh;
 
 use std::path::PathBuf;
@@ -14,6 +16,8 @@ pub(crate) use archive::{ShipArgs, VerifyArgs};
 use auditors::RECONCILE_HELP;
 pub(crate) use ssh::{Ssh, SshCert};
 pub(crate) use auditors::{ExportArgs, ReconcileArgs, ReplayArgs, Report, ReportArgs};
+pub(crate) use manual::write as write_manual;
+pub(crate) use setup::{ConfigArg, SetupArgs, Template};
 
 /// Administers Weir: serves the node's admin service, and asks it things.
 #[derive(Parser)]
@@ -28,9 +32,12 @@ pub(crate) enum Command {
     /// Run the admin service: control socket, approvals, credentials, HTTP API
     #[command(after_help = "Example:\n  weir-admin serve --config /etc/weir/weir.toml")]
     Serve(ConfigArg),
-    /// Make the directories, keys and database that weir.toml names, where they are missing
-    #[command(after_help = "Example:\n  weir-admin init --config /etc/weir/weir.toml")]
-    Init(ConfigArg),
+    /// Make a first node, or what weir.toml names and is missing
+    #[command(after_help = setup::INIT_HELP)]
+    Init(Box<SetupArgs>),
+    /// Write manual pages and completions below a folder
+    #[command(hide = true)]
+    Manual { dir: PathBuf },
     /// Show what `apply` would change
     #[command(after_help = "Example:\n  weir-admin plan --config /etc/weir/weir.toml")]
     Plan(TableArg),
@@ -87,13 +94,6 @@ pub(crate) enum Command {
     /// Development only: an issuer, its tokens, and the whole appliance on loopback
     #[command(subcommand)]
     Dev(Dev),
-}
-
-#[derive(Args)]
-pub(crate) struct ConfigArg {
-    /// The node's configuration
-    #[arg(long, value_name = "FILE", default_value = "/etc/weir/weir.toml")]
-    pub config: PathBuf,
 }
 
 #[derive(Args)]

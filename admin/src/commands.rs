@@ -12,14 +12,14 @@ use weir_control::{Revocation, SessionSummary};
 use crate::access::Access;
 use crate::cli::{
     Answer, Approval, Approvals, Budgets, Command, Connections, Dev, Identities, KeysArg, KeysCommand,
-    ServiceTableArg, Sessions, Ssh, TableArg,
+    ServiceTableArg, Sessions, Ssh, TableArg, write_manual,
 };
 use crate::config::Config;
 use crate::keys::{self, Keys};
 use crate::serve::{self, Kill, Revoke, RunAnswer, Status};
 use crate::service::Service;
 use crate::state::{StoredBudget, StoredHold};
-use crate::{apply, dev, doctor, init, sessions, ship, ssh_cert, table};
+use crate::{apply, dev, doctor, sessions, setup, ship, ssh_cert, table};
 
 pub(crate) fn run(command: Command) -> Result<ExitCode> {
     // `dev up` starts children with a parent-death signal, which follows the thread: `block_on` keeps it this one.
@@ -37,7 +37,8 @@ async fn dispatch(command: Command) -> Result<ExitCode> {
             log();
             serve::run(Config::load(&arg.config)?).await?;
         }
-        Command::Init(arg) => init::run(&Config::load(&arg.config)?).await?,
+        Command::Init(arg) => setup::run(&arg).await?,
+        Command::Manual { dir } => write_manual(&dir)?,
         Command::Plan(arg) => apply::plan(&Config::load(&arg.config.config)?, arg.json).await?,
         Command::Apply(arg) => apply::apply(&Config::load(&arg.config)?).await?,
         Command::Approvals(command) => approvals(command).await?,

@@ -23,3 +23,15 @@ pub(crate) fn entry(name: &str) -> Result<(u32, u32)> {
     };
     text.lines().find_map(find).ok_or_else(|| anyhow!("no user is called {name:?}"))
 }
+
+/// A group's number, from `/etc/group` alone.
+pub(crate) fn group(name: &str) -> Result<u32> {
+    let text = std::fs::read_to_string("/etc/group").context("cannot read /etc/group")?;
+    let find = |line: &str| {
+        let mut fields = line.split(':');
+        let found = fields.next()? == name;
+        let number = fields.nth(1)?.parse().ok()?;
+        found.then_some(number)
+    };
+    text.lines().find_map(find).ok_or_else(|| anyhow!("no group is called {name:?}"))
+}

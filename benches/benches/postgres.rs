@@ -6,7 +6,7 @@ use criterion::{Throughput, criterion_group, criterion_main};
 use weir_benches::Criterion;
 use weir_benches::messages::Form;
 use weir_benches::rows::{Density, rows};
-use weir_benches::rules::{COLUMNS, COMMANDS, PII};
+use weir_benches::rules::{COLUMNS, COMMANDS, PII, REDACTED};
 use weir_benches::session::Session;
 use weir_benches::statements::PREPARED;
 
@@ -34,8 +34,12 @@ fn point_query(criterion: &mut Criterion) {
 
 fn bulk(criterion: &mut Criterion) {
     // Only what looks at values sees a difference between rows.
-    for (name, masks) in [("no masks", None), ("column masks", Some(COLUMNS))] {
-        rows_of(criterion, name, masks, Form::Text, Density::Sparse);
+    for (name, masks) in
+        [("no masks", None), ("column masks", Some(COLUMNS)), ("redacted columns", Some(REDACTED))]
+    {
+        for form in Form::ALL {
+            rows_of(criterion, &format!("{name}, {}", form.word()), masks, form, Density::Sparse);
+        }
     }
     for density in Density::ALL {
         for form in Form::ALL {

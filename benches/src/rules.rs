@@ -16,6 +16,7 @@ pub const NOW: Timestamp = Timestamp::from_unix_seconds(1_800_000_000);
 pub const COLUMNS: &str = include_str!("../policy/columns.toml");
 pub const COMMANDS: &str = include_str!("../policy/commands.toml");
 pub const PHONE: &str = include_str!("../policy/phone.toml");
+pub const REDACTED: &str = include_str!("../policy/redacted.toml");
 pub const PII: &str = include_str!("../policy/pii.toml");
 
 /// One core's policy of these sources, by the way of a signed bundle.

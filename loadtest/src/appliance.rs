@@ -12,9 +12,11 @@ use anyhow::{Context, Result, ensure};
 
 use crate::process::descendants;
 
-/// Connection name, recording level, role: `bench` is under [`COMMANDS`] and the ten masks, `privileged` under no rule.
-pub(crate) const CONNECTIONS: [(&str, &str, &str); 4] = [
+/// Connection name, recording level, role: `bench` is under [`COMMANDS`] and the ten masks, `columns` under [`COLUMNS`],
+/// `privileged` under no rule.
+pub(crate) const CONNECTIONS: [(&str, &str, &str); 5] = [
     ("bench-off", "off", "privileged"),
+    ("bench-columns", "off", "columns"),
     ("bench-record", "fast", "privileged"),
     ("bench-fast", "fast", "bench"),
     ("bench-durable", "durable", "bench"),
@@ -22,8 +24,22 @@ pub(crate) const CONNECTIONS: [(&str, &str, &str); 4] = [
 
 /// Who asks in a role: groups and tokens of the sample are called so.
 pub(crate) fn caller(role: &str) -> &str {
-    if role == "bench" { "job" } else { role }
+    match role {
+        "bench" => "job",
+        "columns" => "analyst",
+        role => role,
+    }
 }
+
+/// A column masked by its origin, its values replaced by as many bytes, so that what passes is as long as without.
+const COLUMNS: &str = r#"
+[[mask]]
+id = "bench-column"
+for = { roles = ["columns"] }
+columns = ["bulk_rows.a"]
+method = "fixed"
+text = "00000000000000000000000000000000"
+"#;
 
 /// The ten patterns that the criterion benches look for as well.
 const MASKS: &str = include_str!("../../benches/policy/pii.toml");
@@ -124,7 +140,7 @@ impl Appliance {
     fn set_policy(&self) -> Result<()> {
         let policy = self.dir.join("policy");
         let masks = MASKS.replace("\nid = \"", "\nfor = { roles = [\"bench\"] }\nid = \"bench-");
-        fs::write(policy.join("bench.toml"), format!("{COMMANDS}\n{masks}"))?;
+        fs::write(policy.join("bench.toml"), format!("{COMMANDS}\n{COLUMNS}\n{masks}"))?;
         let mut compile = Command::new(program("weir-policy")?);
         compile.arg("compile").arg("--key").arg(self.dir.join("keys/policy.key"));
         let compiled = compile.arg("--out").arg(policy.join("current.bundle")).arg(&policy).output()?;
@@ -165,7 +181,11 @@ impl Appliance {
         let mut access = String::new();
         for (name, record, role) in CONNECTIONS {
             let unrecorded = if record == "off" { "unrecorded = \"for measurement only\"\n" } else { "" };
-            let group = if caller(role) == "job" { "jobs" } else { role };
+            let group = match caller(role) {
+                "analyst" => "analysts",
+                "job" => "jobs",
+                group => group,
+            };
             access += &format!(
                 "[[connection]]\nname = \"{name}\"\nprotocol = \"postgres\"\nupstream = \"unix:{socket}\"\ntls = \"off\"\n\
                  database = \"scratch\"\nrecord = \"{record}\"\n{unrecorded}\n\

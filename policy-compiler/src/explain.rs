@@ -141,7 +141,8 @@ pub(crate) fn mask_lines(plan: &MaskPlan) -> Vec<String> {
     let columns = plan.columns.iter().map(|mask| {
         let parts = [mask.schema.as_deref(), mask.table.as_deref(), Some(mask.column.as_str())];
         let name: Vec<&str> = parts.into_iter().flatten().collect();
-        format!("{}: column {} ({:?})", mask.rule, name.join("."), mask.method)
+        let expressions = if mask.refuses_expressions { "; expressions refused" } else { "" };
+        format!("{}: column {} ({:?}{expressions})", mask.rule, name.join("."), mask.method)
     });
     let patterns = plan.patterns.iter().map(|mask| format!("{}: pattern ({:?})", mask.rule, mask.method));
     let fields =

@@ -7,6 +7,8 @@ use crate::lower::{Lowering, add_pattern, plain, subjects};
 use crate::source::{self, Word};
 
 const METHODS: [&str; 6] = ["fixed", "format", "hash", "null", "partial", "token"];
+/// What becomes of expressions over a column.
+const EXPRESSIONS: [&str; 2] = ["null", "refuse"];
 const VALIDATORS: [&str; 3] = ["iban", "luhn", "ssn"];
 /// A stream holds back this much for every pattern; more would be a burden on every answer.
 const MAX_WIDTH: u32 = 4_096;
@@ -46,11 +48,13 @@ impl Lowering<'_> {
         }
         let validator = mask.validator.as_ref().and_then(|word| self.validator(word));
         let method = self.method(&id, mask);
+        let refuses_expressions = self.refuses_expressions(&id, mask);
         let patterns = self.mask_patterns(&mask.patterns);
         self.tables.masks.push(table::Mask {
             id,
             subjects: subjects(&mask.include, &mask.except),
             columns: plain(&mask.columns).iter().map(|name| name.to_lowercase()).collect(),
+            refuses_expressions,
             json: plain(&mask.json),
             patterns,
             validator,
@@ -64,6 +68,14 @@ impl Lowering<'_> {
             "luhn" => Some(table::Validator::Luhn),
             _ => Some(table::Validator::Ssn),
         }
+    }
+
+    fn refuses_expressions(&mut self, id: &str, mask: &source::Mask) -> bool {
+        let Some(word) = &mask.expressions else { return false };
+        if mask.columns.is_empty() {
+            self.problem(&word.span(), format!("mask `{id}`: `expressions` is about `columns`"));
+        }
+        self.word("expressions", word, &EXPRESSIONS) == Some("refuse")
     }
 
     fn method(&mut self, id: &str, mask: &source::Mask) -> table::Method {

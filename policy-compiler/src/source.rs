@@ -234,6 +234,8 @@ pub(crate) struct Mask {
     pub(crate) patterns: Vec<Word>,
     pub(crate) validator: Option<Word>,
     pub(crate) method: Option<Word>,
+    /// For `columns`.
+    pub(crate) expressions: Option<Word>,
     /// For `partial`.
     pub(crate) keep_last: Option<u8>,
     /// For `fixed`.

@@ -161,6 +161,12 @@ fn errors_name_file_line_key_and_what_was_meant() {
         (format!("{}{}", rule(&format!("action = \"block\"\nsql.kinds = [\"drop\"]\n{samples}")), rule(&format!("action = \"block\"\nsql.kinds = [\"drop\"]\n{samples}"))), 9, "already used at"),
         ("[[mask]]\nid = \"m\"\nmethod = \"null\"\npatterns = ['a+b']\nsamples = { match = [\"ab\"], pass = [\"b\"] }".into(), 4, "bound its repetitions"),
         ("[[mask]]\nid = \"m\"\nmethod = \"partial\"\ncolumns = [\"a\"]".into(), 3, "keep_last"),
+        ("[[mask]]\nid = \"m\"\nmethod = \"null\"\ncolumns = [\"a\"]\nexpressions = \"deny\"".into(), 5, "refuse"),
+        (
+            "[[mask]]\nid = \"m\"\nmethod = \"null\"\njson = [\"$.a\"]\nexpressions = \"refuse\"".into(),
+            5,
+            "is about `columns`",
+        ),
         ("[[mask]]\nid = \"m\"\nmethod = \"null\"\npatterns = ['^a$']\nsamples = { match = [\"a\"], pass = [\"b\"] }".into(), 4, "\\b can"),
         ("[[mask]]\nid = \"m\"\nmethod = \"null\"\npatterns = ['\\d{3}']\nsamples = { match = [\"12\"], pass = [\"b\"] }".into(), 5, "is not matched"),
         ("[[rule]\n".into(), 1, ""),

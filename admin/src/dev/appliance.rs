@@ -10,7 +10,6 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::{JoinHandle, spawn_blocking};
 
-use super::certificates::Authority;
 use super::children::{Children, End, command, run};
 use super::files::Layout;
 use super::issuer::DevIssuer;
@@ -18,6 +17,7 @@ use super::ports::Ports;
 use super::postgres::{Passwords, SamplePostgres};
 use super::ready::{self, HttpProbe, PgProbe};
 use super::{sample_http, token, tour};
+use crate::authority::Authority;
 use crate::cli::{TokenArgs, UpArgs};
 
 const POLICY: &str = include_str!("../../demo/policy/clinic.toml");
@@ -79,10 +79,11 @@ async fn work(args: &UpArgs, bin: &Path, layout: &Layout, children: &mut Childre
     tokio::spawn(serving);
     let passwords = Passwords { superuser: secret()?, clinic: secret()?, scratch: secret()? };
     let sample = Arc::new(SamplePostgres::new(layout, numbers.upstream, passwords)?);
-    let authority = Authority::new()?;
+    let authority = Authority::new("Weir development CA")?;
+    let hosts = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
     let ca = layout.write("tls/ca.pem", &authority.pem)?;
     for name in ["listener", "upstream"] {
-        authority.issue(&layout.path("tls"), name)?;
+        authority.issue(&layout.path("tls"), name, &hosts)?;
     }
     // The slowest step by far: it goes on beside the rest.
     let (tls, initialising) = (layout.path("tls"), sample.clone());

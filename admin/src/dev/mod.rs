@@ -2,7 +2,6 @@
 //! process. Everything listens on loopback; any other address is refused.
 
 mod appliance;
-mod certificates;
 mod children;
 mod files;
 mod issuer;

@@ -202,7 +202,7 @@ mod tests {
 
     use super::*;
     use crate::config::Config;
-    use crate::{init, tls};
+    use crate::{setup, tls};
 
     struct Node {
         dir: TempDir,
@@ -221,7 +221,7 @@ mod tests {
             );
             std::fs::write(dir.path().join("weir.toml"), config).unwrap();
             let config = Config::load(&dir.path().join("weir.toml")).unwrap();
-            init::run(&config).await.unwrap();
+            setup::fill(&config).await.unwrap();
             let (hub, segments) = (Arc::new(Hub::open(config).await.unwrap()), dir.path().join("segments"));
             Self { dir, watcher: Watcher { hub, segments, seen: HashMap::new(), said: String::new() } }
         }

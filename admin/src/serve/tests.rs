@@ -19,7 +19,7 @@ use crate::cli::{ServiceArg, TokenArgs};
 use crate::config::Config;
 use crate::service::Service;
 use crate::state::{Status, StoredHold};
-use crate::{clock, dev, init, tls};
+use crate::{clock, dev, setup, tls};
 
 const ACCESS: &str = r#"
 [[connection]]
@@ -87,7 +87,7 @@ async fn start() -> Running {
     );
     std::fs::write(dir.path().join("weir.toml"), config).unwrap();
     let config = Config::load(&dir.path().join("weir.toml")).unwrap();
-    init::run(&config).await.unwrap();
+    setup::fill(&config).await.unwrap();
     crate::keys::write_secret(&dir.path().join("access/pw"), b"hunter2\n").unwrap();
     std::fs::write(dir.path().join("access/a.toml"), ACCESS).unwrap();
     crate::apply::apply(&config).await.unwrap();

@@ -142,6 +142,7 @@ mod tests {
                 table: table.map(str::to_owned),
                 column: column.into(),
                 method: method.clone(),
+                refuses_expressions: false,
             }
         });
         MaskPlan { json: Vec::new(), columns: columns.collect(), patterns: Vec::new(), scanner: None }

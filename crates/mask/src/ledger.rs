@@ -44,10 +44,10 @@ impl Ledger {
         self.withheld = 0;
     }
 
-    /// One cell of output column `position` was masked by its column rule.
-    pub fn cell(&mut self, position: usize) {
+    /// So many cells of output column `position` were masked by its column rule.
+    pub fn cells(&mut self, position: usize, count: u64) {
         if let Some(column) = self.columns.iter_mut().find(|column| column.position == position) {
-            column.cells += 1;
+            column.cells += count;
         }
     }
 
@@ -151,6 +151,7 @@ mod tests {
                 table: None,
                 column: "ssn".into(),
                 method: MaskMethod::Null,
+                refuses_expressions: false,
             }],
             patterns: ["pii.card", "pii.email"]
                 .map(|rule| PatternMask {
@@ -172,9 +173,8 @@ mod tests {
         let mut ledger = Ledger::default();
         ledger.begin(&plan, &columns);
         assert!(ledger.is_empty());
-        ledger.cell(1);
-        ledger.cell(1);
-        ledger.cell(0);
+        ledger.cells(1, 2);
+        ledger.cells(0, 1);
         ledger.found(&[Found { cell: 0, start: 0, end: 1, mask: 1 }]);
         ledger.withheld();
         let mut out = Vec::new();

@@ -224,13 +224,22 @@ pub struct Column {
 pub enum Place {
     /// Assigned to (`INSERT` list, `UPDATE SET`, COPY FROM list).
     Assigned,
-    /// In an output list or `RETURNING`.
+    /// In an output list or `RETURNING`, within an expression. `*`: all columns.
+    Computed,
+    /// In an output list or `RETURNING`, as it is.
     Output,
     /// In `WHERE`, `ON`, `HAVING`, `GROUP BY`, `ORDER BY` or any other place that shapes the result.
     Predicate,
     /// In what is written to a relation: an assigned value, the query of an `INSERT` or `CREATE TABLE ... AS`, what a
     /// `MERGE` or `UPDATE ... FROM` takes its values from, a default or generated value. `*`: all columns.
     Stored,
+}
+
+impl Place {
+    /// Whether its values are in what is answered or written, as they are or as part of something.
+    pub const fn is_shown(self) -> bool {
+        matches!(self, Self::Computed | Self::Output | Self::Stored)
+    }
 }
 
 /// The direction and far end of a COPY.

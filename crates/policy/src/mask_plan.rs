@@ -26,6 +26,8 @@ pub struct ColumnMask {
     pub table: Option<String>,
     pub column: String,
     pub method: MaskMethod,
+    /// A command whose text shows an expression over the column is refused; else such an expression's values are NULL.
+    pub refuses_expressions: bool,
 }
 
 impl MaskPlan {

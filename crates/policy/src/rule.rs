@@ -191,6 +191,7 @@ impl MaskRule {
                 table: parts.next().map(str::to_owned),
                 schema: parts.next().map(str::to_owned),
                 method: method(&mask.method),
+                refuses_expressions: mask.refuses_expressions,
             }
         };
         let field = |text: &String| {

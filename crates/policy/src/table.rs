@@ -193,6 +193,8 @@ pub struct Mask {
     pub subjects: Subjects,
     /// `column`, `table.column` or `schema.table.column`.
     pub columns: Vec<String>,
+    /// Of `columns`: as `ColumnMask` has it.
+    pub refuses_expressions: bool,
     /// Paths into JSON documents, as `JsonPath` reads them.
     pub json: Vec<String>,
     /// Expressions, as they stand in `Tables::mask_patterns`.

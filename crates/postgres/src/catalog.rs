@@ -203,7 +203,7 @@ impl Catalog {
         }
         self.reads_protected(statement)
             && (statement.star
-                || self.names_protected(statement, |place| matches!(place, Place::Output | Place::Stored))
+                || self.names_protected(statement, Place::is_shown)
                 || (self.names_protected(statement, |place| place == Place::Predicate)
                     && statement.functions.iter().any(|function| self.makes_rows(function))))
     }

@@ -168,6 +168,7 @@ mod tests {
             table: None,
             column: (*column).into(),
             method: MaskMethod::Token,
+            refuses_expressions: false,
         };
         columns.iter().map(rule).collect()
     }

@@ -5,6 +5,9 @@
 
 use bytes::{BufMut, BytesMut};
 
+/// A tag and a length.
+pub(crate) const HEADER_BYTES: usize = 5;
+
 /// Tag and length of a message whose header is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
@@ -29,7 +32,7 @@ pub(crate) fn header(input: &[u8]) -> Result<Option<Header>, BadLength> {
 
 /// The body of the message of `total` bytes at the front of `input`, once all of it is there.
 pub(crate) fn body(input: &[u8], total: usize) -> Option<&[u8]> {
-    input.get(5..total)
+    input.get(HEADER_BYTES..total)
 }
 
 /// A body read field by field. Each read fails where the field is not there whole.
@@ -87,6 +90,15 @@ impl<'a> Fields<'a> {
             -1 => Some(None),
             len => self.bytes(usize::try_from(len).ok()?).map(Some),
         }
+    }
+
+    /// Passes over `count` values.
+    #[inline]
+    pub(crate) fn skip(&mut self, count: usize) -> Option<()> {
+        for _ in 0..count {
+            self.value()?;
+        }
+        Some(())
     }
 
     pub(crate) const fn is_empty(&self) -> bool {

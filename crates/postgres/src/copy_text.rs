@@ -44,13 +44,18 @@ pub(crate) fn fields(
     }
 }
 
+/// A row whose values are all its own bytes, without its end. `None` where they may be others, or it is not well formed.
+pub(crate) fn plain<'a>(format: &TextFormat, row: &'a [u8]) -> Option<&'a [u8]> {
+    row.strip_suffix(b"\n").filter(|row| !format.csv && memchr2(b'\\', b'\n', row).is_none())
+}
+
 /// The fields of a row whose values are all its own bytes, and these (`None`: NULL). `None` where they may be others, or
 /// the row is not well formed.
 pub(crate) fn plain_fields<'a>(
     format: &'a TextFormat,
     row: &'a [u8],
 ) -> Option<impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)>> {
-    let row = row.strip_suffix(b"\n").filter(|row| !format.csv && memchr2(b'\\', b'\n', row).is_none())?;
+    let row = plain(format, row)?;
     let mut from = 0;
     Some(Positions::new(format.delimiter, row).map(move |end| {
         let field = row.get(from..end).unwrap_or_default();

@@ -99,6 +99,7 @@ struct Guard<'a> {
     /// The catalog was read: what it does not know is new, and not merely unread.
     is_read: bool,
     lineage: &'a Lineage,
+    plan: &'a MaskPlan,
     text: &'a str,
 }
 
@@ -117,6 +118,7 @@ impl Lineage {
             catalog: known.map_or(&unread, |known| known),
             is_read: known.is_some(),
             lineage: self,
+            plan,
             text: &facts.normalised,
         };
         let copies = |statement: &StatementFacts| {
@@ -143,6 +145,7 @@ impl<'a> Guard<'a> {
             .or_else(|| self.hands_over(statement))
             .or_else(|| self.codes(statement))
             .or_else(|| self.redefines(statement))
+            .or_else(|| self.computes(statement))
     }
 
     /// Ways out of what can be judged at all.
@@ -166,8 +169,7 @@ impl<'a> Guard<'a> {
         }
         // The query around a WITH that writes may be what is written.
         let around = writes && matches!(statement.kind, Kind::Delete | Kind::Select);
-        let named =
-            self.find(statement, |place| place == Place::Stored || (around && place == Place::Output));
+        let named = self.find(statement, |place| place == Place::Stored || (around && place.is_shown()));
         let named = named.or_else(|| if around { self.whole(statement) } else { None });
         if let Some(Named { column, rule }) = named {
             return Some((rule, format!("it would store {column} where no mask follows it")));
@@ -313,6 +315,15 @@ impl<'a> Guard<'a> {
             let rule = self.catalog.protects(&table.name.name, "*").unwrap_or_default();
             (rule, format!("{} has masked columns, and stays what and where it is", table.name.name))
         })
+    }
+
+    /// An expression over a column whose rule wants none. What only the server knows to be one is masked instead.
+    fn computes(&self, statement: &'a StatementFacts) -> Option<(usize, String)> {
+        let refuses = |rule: usize| self.plan.columns.get(rule).is_some_and(|rule| rule.refuses_expressions);
+        let computed = statement.columns.iter().filter(|column| column.place == Place::Computed);
+        let mut named = computed.filter_map(|column| self.named(statement, column));
+        let Named { column, rule } = named.find(|named| refuses(named.rule))?;
+        Some((rule, format!("{column} is shown as it is masked, or not at all: ask for the column itself")))
     }
 
     /// Of an object that is no relation, the catalog knows nothing.

@@ -11,6 +11,7 @@ use weir_policy::MaskPlan;
 
 use crate::Error;
 use crate::codec::{Fields, body, header};
+use crate::column_rows::{Columns, Tools};
 use crate::copy_shape::TextFormat;
 use crate::copy_text;
 use crate::escapes;
@@ -19,7 +20,7 @@ use crate::row_writer::Writer;
 use crate::values::{Scratch, push_texts};
 
 /// Cell text that one scanner call sees at most, unless a single row has more.
-const BATCH_BYTES: usize = 64 * 1024;
+pub(crate) const BATCH_BYTES: usize = 64 * 1024;
 
 /// How rows are written.
 #[derive(Debug)]
@@ -70,6 +71,9 @@ pub(crate) struct Masker {
     cells: Cells,
     spans: Vec<Span>,
     rows: Vec<Row>,
+    /// Rows of the last batch.
+    count: u64,
+    masked: Columns,
     scratch: Scratch,
     field: Vec<u8>,
     value: BytesMut,
@@ -83,14 +87,15 @@ impl Masker {
     /// Begins an answer whose layout is resolved.
     pub(crate) fn begin(&mut self, plan: &MaskPlan) {
         self.ledger.begin(plan, &self.layout.columns);
+        self.masked.begin(plan, &self.layout);
     }
 
     /// Gives back what a large answer made it hold: an idle session keeps little.
     pub(crate) fn trim(&mut self) {
         const KEPT_BYTES: usize = 2 * 1024;
         if self.held > KEPT_BYTES {
-            let Self { layout, ledger, .. } = std::mem::take(self);
-            *self = Self { layout, ledger, ..Self::default() };
+            let Self { layout, ledger, masked, .. } = std::mem::take(self);
+            *self = Self { layout, ledger, masked, ..Self::default() };
         }
     }
 
@@ -104,7 +109,11 @@ impl Masker {
         input: &[u8],
         out: &mut BytesMut,
     ) -> Result<Batch, Error> {
+        if plan.patterns.is_empty() {
+            return self.columns_alone(key, format, (tag, most), input, out);
+        }
         let len = self.collect(format, (tag, most), input)?;
+        self.count = self.rows.len() as u64;
         self.held = self.held.max(self.cells.bytes()).max(len);
         let Self { layout, ledger, finder, cells, spans, rows, field, value, .. } = self;
         let found = finder.find_cells(plan, cells).map_err(|_| Error::Unmaskable("scan failed"))?;
@@ -116,9 +125,27 @@ impl Masker {
         Ok(Batch::Rewritten(len))
     }
 
+    /// Masks whole columns where nothing is looked for.
+    fn columns_alone(
+        &mut self,
+        key: &MaskKey,
+        format: &mut Format,
+        messages: (u8, u64),
+        input: &[u8],
+        out: &mut BytesMut,
+    ) -> Result<Batch, Error> {
+        let Self { layout, ledger, masked, field, value, .. } = self;
+        let tools = Tools { key, field, value };
+        let (len, rows) = masked.write(layout.columns.len(), format, messages, input, tools, out)?;
+        masked.count(ledger);
+        self.count = rows;
+        self.held = self.held.max(self.field.capacity()).max(self.value.capacity());
+        Ok(Batch::Rewritten(len))
+    }
+
     /// Of the last batch.
     pub(crate) const fn row_count(&self) -> u64 {
-        self.rows.len() as u64
+        self.count
     }
 
     /// Walks rows until the batch is full; leaves the texts to scan in `cells`. How far it came.
@@ -224,7 +251,7 @@ fn tuple(body: &[u8], mut each: impl FnMut(Option<&[u8]>) -> bool) -> Option<boo
 
 /// How much of a message's body comes before the values of its row: all of it where it holds none, as COPY's header
 /// and trailer do. `None`: it is malformed. The first message of COPY is its header, or has it before its row.
-fn before_values(format: &mut Format, body: &[u8]) -> Option<usize> {
+pub(crate) fn before_values(format: &mut Format, body: &[u8]) -> Option<usize> {
     match format {
         Format::Binary { header } => {
             let before = if std::mem::take(header) { binary_header(body)? } else { 0 };

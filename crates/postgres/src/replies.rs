@@ -319,6 +319,10 @@ impl Session {
     }
 
     fn error_response(&mut self, whole: &[u8], body: &[u8], out: &mut Outbox) -> Result<Fate, Error> {
+        if self.queue.is_empty() && !is_fatal(body) {
+            // What it ends of its own accord is the session.
+            return Err(Error::UpstreamState("ErrorResponse"));
+        }
         self.end_rows(out);
         self.finish_upload(out);
         self.copying = Copying::None;

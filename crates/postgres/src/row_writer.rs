@@ -146,7 +146,7 @@ impl<'a> Writer<'a> {
         let Some(shape) = self.layout.shapes.get(index).copied() else { return Became::Null };
         self.value.clear();
         let replacement = if let Some(method) = self.layout.columns.method(self.plan, index) {
-            self.ledger.cell(index);
+            self.ledger.cells(index, 1);
             mask_by_column(shape, method, self.key, value, self.value)
         } else if self.layout.looks.get(index) == Some(&Look::Nothing) {
             return Became::Same;

@@ -228,11 +228,39 @@ pub(crate) fn mask_by_column(
     value: &[u8],
     out: &mut BytesMut,
 ) -> Replacement {
+    shaped(shape, out, |out| replace(method, key, value, out))
+}
+
+/// What a column's rule makes of every value, where it does not depend on the value; `Some(None)` is NULL.
+#[expect(clippy::option_option, reason = "not the same for all and NULL are different things here")]
+pub(crate) fn same_for_all(shape: Shape, method: &MaskMethod) -> Option<Option<Box<[u8]>>> {
+    let mut out = BytesMut::new();
+    let replacement = shaped(shape, &mut out, |out| match method {
+        MaskMethod::Fixed(text) => {
+            out.extend_from_slice(text.as_bytes());
+            Replacement::Written
+        }
+        MaskMethod::Format
+        | MaskMethod::Hash
+        | MaskMethod::Null
+        | MaskMethod::Partial { .. }
+        | MaskMethod::Token => Replacement::Null,
+    });
+    let is_same = matches!(method, MaskMethod::Fixed(_) | MaskMethod::Null)
+        || !matches!(shape.family, Family::Json | Family::Jsonb | Family::Text);
+    is_same.then(|| match replacement {
+        Replacement::Null => None,
+        Replacement::Written => Some(Box::from(&*out)),
+    })
+}
+
+/// Writes the text that `write` appends in the form that the column's type takes: NULL for a type that takes no text.
+fn shaped(shape: Shape, out: &mut BytesMut, write: impl FnOnce(&mut BytesMut) -> Replacement) -> Replacement {
     match shape.family {
-        Family::Text => replace(method, key, value, out),
+        Family::Text => write(out),
         Family::Json | Family::Jsonb => {
             let mut text = BytesMut::new();
-            match replace(method, key, value, &mut text) {
+            match write(&mut text) {
                 Replacement::Null => Replacement::Null,
                 Replacement::Written => {
                     if shape.family == Family::Jsonb && shape.binary {

@@ -139,7 +139,8 @@ walk_select(Walk *w, SelectStmt *select)
 {
 	const Names *ctes = w->ctes;
 	const Names *ranges = w->ranges;
-	enum weir_place output = w->place == WEIR_PREDICATE || w->place == WEIR_STORED ? w->place : WEIR_OUTPUT;
+	bool		in_place = w->place == WEIR_COMPUTED || w->place == WEIR_PREDICATE || w->place == WEIR_STORED;
+	enum weir_place output = in_place ? w->place : WEIR_OUTPUT;
 
 	check_stack_depth();
 	w->outermost = false;
@@ -345,20 +346,20 @@ walk_command(Walk *w, Node *statement)
 	w->ranges = ranges;
 }
 
-/* All columns of something, where rows go. What is stored of them is told apart from what is shown. */
+/* All columns of something, where rows go. What is stored or computed of them is told apart from what is shown. */
 static void
 note_any_column(Walk *w)
 {
 	note_byte(w, WEIR_STAR, -1);
-	if (w->place == WEIR_STORED)
-		note_column(w, WEIR_STORED, NULL, "*");
+	if (w->place == WEIR_COMPUTED || w->place == WEIR_STORED)
+		note_column(w, w->place, NULL, "*");
 }
 
 /* Every column of a row: where it is compared, a column called so. */
 static void
 note_star(Walk *w)
 {
-	if (w->place == WEIR_OUTPUT || w->place == WEIR_STORED)
+	if (w->place == WEIR_COMPUTED || w->place == WEIR_OUTPUT || w->place == WEIR_STORED)
 		note_any_column(w);
 	else
 		note_column(w, w->place, NULL, "*");
@@ -490,6 +491,16 @@ walk_sublink(Walk *w, SubLink *link)
 		walk_in(w, WEIR_PREDICATE, link->subselect);
 }
 
+/* An output that is no plain column is made of what it names. */
+static void
+walk_target(Walk *w, ResTarget *target)
+{
+	bool		is_plain = target->val && IsA(target->val, ColumnRef);
+
+	walk_in(w, w->place == WEIR_OUTPUT && !is_plain ? WEIR_COMPUTED : w->place, target->val);
+	walk_in(w, w->place, target->indirection);
+}
+
 bool
 walk_expression(Node *node, void *walk)
 {
@@ -506,6 +517,9 @@ walk_expression(Node *node, void *walk)
 			return false;
 		case T_RangeVar:
 			walk_relation(w, (RangeVar *) node);
+			return false;
+		case T_ResTarget:
+			walk_target(w, (ResTarget *) node);
 			return false;
 		case T_FuncCall:
 			check_stack_depth();

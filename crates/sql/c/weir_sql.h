@@ -46,7 +46,7 @@ enum weir_kind
 	WEIR_UPDATE, WEIR_VACUUM,
 };
 
-enum weir_place { WEIR_ASSIGNED, WEIR_OUTPUT, WEIR_PREDICATE, WEIR_STORED };
+enum weir_place { WEIR_ASSIGNED, WEIR_OUTPUT, WEIR_PREDICATE, WEIR_STORED, WEIR_COMPUTED };
 enum weir_access { WEIR_DEFINE, WEIR_READ, WEIR_WRITE };
 enum weir_copy_direction { WEIR_FROM, WEIR_TO };
 enum weir_copy_end { WEIR_CLIENT, WEIR_FILE, WEIR_PROGRAM };

@@ -50,7 +50,7 @@ const KINDS: [Kind; 35] = [
     Kind::Update,
     Kind::Vacuum,
 ];
-const PLACES: [Place; 4] = [Place::Assigned, Place::Output, Place::Predicate, Place::Stored];
+const PLACES: [Place; 5] = [Place::Assigned, Place::Output, Place::Predicate, Place::Stored, Place::Computed];
 const ACCESSES: [Access; 3] = [Access::Define, Access::Read, Access::Write];
 const DIRECTIONS: [CopyDirection; 2] = [CopyDirection::From, CopyDirection::To];
 const ENDS: [CopyEnd; 3] = [CopyEnd::Client, CopyEnd::File, CopyEnd::Program];

@@ -192,3 +192,39 @@ fn no_alias_expression_view_or_copy_shows_a_masked_column_and_the_rest_comes_as_
     }
     assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
 }
+
+#[test]
+fn an_expression_over_a_column_whose_rule_refuses_them_is_not_sent() {
+    const RULE: &str = "[[mask]]\nid = \"names\"\nfor = { connections = [\"clinic\"], roles = [\"analyst\"] }\n\
+        columns = [\"patients.name\"]\nmethod = \"null\"\nexpressions = \"refuse\"\n";
+    let appliance = Appliance::start();
+    appliance.add_policy("names.toml", RULE);
+    let mut raw = Appliance::until("the rule to be in force", || {
+        let mut raw = Raw::session(&appliance, Who::Analyst);
+        let seen = rows(&mut raw, "SELECT name FROM patients WHERE id = 7", Form::Simple);
+        (seen.unwrap() == [vec![None]]).then_some(raw)
+    });
+    for sql in [
+        "SELECT upper(name) FROM patients",
+        "SELECT q.x FROM (SELECT name || '' AS x FROM patients) q",
+        "SELECT (SELECT name FROM patients LIMIT 1)",
+        "SELECT row_to_json(p) FROM patients p",
+        "WITH t AS (SELECT max(name) AS m FROM patients) SELECT m FROM t",
+        "DELETE FROM patients WHERE id = -1 RETURNING lower(name)",
+    ] {
+        for form in [Form::Simple, Form::Extended] {
+            let said = rows(&mut raw, sql, form).expect_err(sql);
+            assert!(said.text.contains("refused by rule names: "), "{sql}: {said:?}");
+        }
+    }
+    // The column itself, another rule's expression, and a predicate are as before.
+    for (sql, expected) in [
+        ("SELECT name, id FROM patients WHERE name LIKE 'Hana H%' AND id = 7", Some(vec![None, Some("7")])),
+        ("SELECT upper(ssn) FROM patients WHERE id = 7", Some(vec![None])),
+        ("SELECT id + 1 FROM patients WHERE id = 7", Some(vec![Some("8")])),
+    ] {
+        let seen = rows(&mut raw, sql, Form::Simple).unwrap();
+        let expected = expected.map(|row| row.iter().map(|value| value.map(str::to_owned)).collect::<Row>());
+        assert_eq!(seen.first(), expected.as_ref(), "{sql}");
+    }
+}

@@ -14,6 +14,7 @@ fn plan(rules: &[&str]) -> MaskPlan {
             table: parts.next().map(str::to_owned),
             schema: parts.next().map(str::to_owned),
             method: MaskMethod::Token,
+            refuses_expressions: false,
         }
     });
     MaskPlan { json: Vec::new(), columns: columns.collect(), patterns: Vec::new(), scanner: None }

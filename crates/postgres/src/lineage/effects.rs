@@ -43,9 +43,8 @@ impl Lineage {
         if self.before_copies.is_none() && self.copies.is_empty() {
             return false;
         }
-        let shown = |place: Place| matches!(place, Place::Output | Place::Stored);
         facts.statements.iter().any(|statement| {
-            let shows = statement.star || statement.columns.iter().any(|column| shown(column.place));
+            let shows = statement.star || statement.columns.iter().any(|column| column.place.is_shown());
             shows && used(statement).any(|relation| self.is_copy(&relation.name.name))
         })
     }

@@ -186,6 +186,7 @@ fn an_upstream_that_answers_what_was_not_asked_ends_the_session() {
         message(b'D', &[0, 0]),
         message(b'd', b"x"),
         message(b'W', b""),
+        error("22012", "division by zero"),
     ] {
         let mut driver = driver();
         driver.upstream(&bytes);
@@ -193,7 +194,8 @@ fn an_upstream_that_answers_what_was_not_asked_ends_the_session() {
         assert_eq!(driver.client_words(), [""; 0]);
     }
     let mut driver = driver();
-    driver.upstream(&error("57P01", "shutting down"));
+    // What ends the session comes unasked.
+    driver.upstream(&message(b'E', b"SFATAL\0VFATAL\0C57P01\0Mshutting down\0\0"));
     assert_eq!((driver.client_words(), driver.error), (vec!["E 57P01".to_owned()], None));
 }
 

@@ -3,6 +3,7 @@
 
 mod any_bytes;
 mod calls;
+mod columns_alone;
 mod commands;
 mod copies;
 mod fuzzing;

@@ -24,6 +24,7 @@ fn plan() -> MaskPlan {
         table: Some("patients".into()),
         column: "ssn".into(),
         method: MaskMethod::Fixed("hidden".into()),
+        refuses_expressions: false,
     };
     MaskPlan { json: Vec::new(), columns: vec![column], patterns: Vec::new(), scanner: None }
 }

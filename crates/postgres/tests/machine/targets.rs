@@ -81,8 +81,8 @@ struct Outcome {
 
 impl Outcome {
     /// Where the bytes are cut makes no difference to what comes of them. Where one side ends the session, how far the
-    /// other had come by then is a matter of time: one is the other's beginning. What becomes of the answers of an upstream
-    /// that breaks the protocol depends on what it was asked by then.
+    /// other had come by then is a matter of time: one is the other's beginning. What becomes of an upstream's answer to what it
+    /// was not asked yet depends on whether it is asked by then.
     fn assert_like(&self, other: &Self) {
         let alike = |one: &[u8], other: &[u8]| one.starts_with(other) || other.starts_with(one);
         let ended = |outcome: &Self| outcome.error.is_some() || outcome.closed;
@@ -93,17 +93,15 @@ impl Outcome {
             let upstream =
                 |outcome: &Self| outcome.error.is_some_and(|error| error.blame() == Fault::Upstream);
             // Either side may be what ends it: a client's Terminate, or what an upstream may not send.
-            ended(self)
-                && ended(other)
-                && (upstream(self) || upstream(other) || alike(&self.client, &other.client))
-                && alike(&self.upstream, &other.upstream)
+            let client = ended(self) && ended(other) && alike(&self.client, &other.client);
+            (client || upstream(self) || upstream(other)) && alike(&self.upstream, &other.upstream)
         };
         assert!(same, "cut otherwise: {self:?} and {other:?}");
     }
 }
 
-/// Feeds the pieces; with `bytewise`, each cut into single bytes. What is held is answered as soon as its run of
-/// pieces from one side is over, so that cuts make no difference.
+/// Feeds the pieces; with `bytewise`, each cut into single bytes. What waits for the other side goes on, and what is held is
+/// answered, once a run of pieces from one side is over: what either side says unasked stands where it stood.
 fn converse(
     mut driver: Driver,
     pieces: &[(Side, &[u8])],
@@ -116,12 +114,10 @@ fn converse(
                 if driver.closed || driver.error.is_some() {
                     break;
                 }
-                match side {
-                    Side::Client => driver.client(bytes),
-                    Side::Upstream => driver.upstream(bytes),
-                }
+                driver.alone(*side, bytes);
             }
         }
+        driver.pump();
         while driver.is_held() && driver.error.is_none() {
             driver.release(releases);
         }

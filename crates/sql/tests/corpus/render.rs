@@ -36,6 +36,7 @@ fn statement(facts: &StatementFacts) -> String {
     for column in &facts.columns {
         let place = match column.place {
             Place::Assigned => "set",
+            Place::Computed => "of",
             Place::Output => "out",
             Place::Predicate => "by",
             Place::Stored => "into",

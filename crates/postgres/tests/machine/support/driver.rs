@@ -110,6 +110,12 @@ impl Driver {
         self.pump();
     }
 
+    /// One side sends, and the other's bytes wait until [`Self::pump`].
+    pub fn alone(&mut self, from: Side, bytes: &[u8]) {
+        self.input[index(from)].extend_from_slice(bytes);
+        self.side(from);
+    }
+
     pub const fn is_held(&self) -> bool {
         self.held
     }
@@ -135,7 +141,7 @@ impl Driver {
         self.decided.push(Decided { text, moment, verdict: name(verdict) });
     }
 
-    fn pump(&mut self) {
+    pub fn pump(&mut self) {
         loop {
             let moved = self.side(Side::Client) | self.side(Side::Upstream);
             if !moved || self.closed || self.error.is_some() {

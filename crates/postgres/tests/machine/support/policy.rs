@@ -193,6 +193,7 @@ pub fn mask_plan() -> MaskPlan {
         table: None,
         column: column.into(),
         method,
+        refuses_expressions: false,
     };
     MaskPlan {
         json: Vec::new(),

@@ -1,4 +1,4 @@
-//! The appliance's own certificate authority, and certificates for `localhost` signed by it.
+//! A certificate authority of the node's own, whose key is forgotten once it has signed, and servers' certificates by it.
 
 use std::path::Path;
 
@@ -10,28 +10,27 @@ use rcgen::{
 
 use crate::keys::write_secret;
 
-pub(super) struct Authority {
+pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
     pub pem: String,
 }
 
 impl Authority {
-    pub(super) fn new() -> Result<Self> {
+    pub(crate) fn new(name: &str) -> Result<Self> {
         let key = KeyPair::generate()?;
         let mut params = CertificateParams::new(Vec::new())?;
-        params.distinguished_name.push(DnType::CommonName, "Weir development CA");
+        params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let pem = params.self_signed(&key)?.pem();
         Ok(Self { issuer: Issuer::new(params, key), pem })
     }
 
-    /// Writes `NAME.pem` and `NAME.key`, valid for localhost by name and address.
-    pub(super) fn issue(&self, dir: &Path, name: &str) -> Result<()> {
+    /// Writes `NAME.pem` and `NAME.key`, valid for these names and addresses; the first is its subject.
+    pub(crate) fn issue(&self, dir: &Path, name: &str, hosts: &[String]) -> Result<()> {
         let key = KeyPair::generate()?;
-        let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned);
-        let mut params = CertificateParams::new(names)?;
-        params.distinguished_name.push(DnType::CommonName, "localhost");
+        let mut params = CertificateParams::new(hosts)?;
+        params.distinguished_name.push(DnType::CommonName, hosts.first().map_or(name, String::as_str));
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         params.use_authority_key_identifier_extension = true;
         let certificate = params.signed_by(&key, &self.issuer)?;
