@@ -69,7 +69,8 @@ async fn prepare(config: &Config) -> Result<Prepared> {
     for (file, secret) in &secrets {
         let role = written.access.role(&file.connection, &file.role);
         if let Some(role) = role.filter(|role| role.login == LoginKind::SshKey) {
-            check_login(secret, role.certificate.as_deref()).with_context(|| file.path.display().to_string())?;
+            check_login(secret, role.certificate.as_deref())
+                .with_context(|| file.path.display().to_string())?;
         }
         if role.is_some_and(|role| role.login == LoginKind::Rds) {
             AccessKey::read(secret).with_context(|| file.path.display().to_string())?;

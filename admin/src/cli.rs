@@ -14,10 +14,10 @@ use weir_segment::{Kind, RingId};
 pub(crate) use crate::sessions::filter::{ListFilter, RequestFilter, SessionFilter};
 pub(crate) use archive::{ShipArgs, VerifyArgs};
 use auditors::RECONCILE_HELP;
-pub(crate) use ssh::{Ssh, SshCert};
 pub(crate) use auditors::{ExportArgs, ReconcileArgs, ReplayArgs, Report, ReportArgs};
 pub(crate) use manual::write as write_manual;
 pub(crate) use setup::{ConfigArg, SetupArgs, Template};
+pub(crate) use ssh::{Ssh, SshCert};
 
 /// Administers Weir: serves the node's admin service, and asks it things.
 #[derive(Parser)]

@@ -264,9 +264,9 @@ impl Listener {
         }
         let discovery = self.oauth_discovery.as_deref();
         match (self.auth, self.protocol, discovery) {
-            (Auth::OauthBearer, Protocol::Ssh, _) => {
-                Err(format!("listener {address}: `auth` is for postgres; SSH has user_authorities and tokens"))
-            }
+            (Auth::OauthBearer, Protocol::Ssh, _) => Err(format!(
+                "listener {address}: `auth` is for postgres; SSH has user_authorities and tokens"
+            )),
             (Auth::OauthBearer, Protocol::Http, _) => {
                 Err(format!("listener {address}: HTTP clients send their token anyway; remove `auth`"))
             }

@@ -509,7 +509,9 @@ impl<M: Machine + 'static> Session<M> {
         let unread = M::SEALS && own > bound.saturating_mul(2);
         if queued > bound
             || unread
-            || self.closing.is_some() || (from == Side::Client && self.login.is_some()) {
+            || self.closing.is_some()
+            || (from == Side::Client && self.login.is_some())
+        {
             return true;
         }
         if self.desk.is_recorded() {

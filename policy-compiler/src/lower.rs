@@ -64,16 +64,17 @@ impl Lowering<'_> {
         let span = rule.id.span();
         let action = self.action(rule);
         if rule.sql.is_none() && rule.http.is_none() && rule.ssh.is_none() && rule.connect.is_none() {
-            self.problem(&span, format!("rule `{id}` matches nothing: give it `sql`, `http`, `ssh` or `connect`"));
+            self.problem(
+                &span,
+                format!("rule `{id}` matches nothing: give it `sql`, `http`, `ssh` or `connect`"),
+            );
         }
         if rule.connect.is_some() && matches!(action, table::Action::Hold(_)) {
             self.problem(&span, format!("rule `{id}`: a connection cannot be held, only blocked"));
         }
         let opaque = rule.sql.as_ref().is_some_and(|sql| sql.get_ref().opaque)
             || rule.ssh.as_ref().is_some_and(|ssh| ssh.get_ref().opaque);
-        if opaque
-            && matches!(action, table::Action::Allow)
-        {
+        if opaque && matches!(action, table::Action::Allow) {
             self.problem(
                 &span,
                 format!("rule `{id}`: what was not understood can be held or blocked, never allowed"),
@@ -214,7 +215,8 @@ impl Lowering<'_> {
     fn ssh(&mut self, id: &str, span: &Range<usize>, ssh: &source::Ssh) -> table::Ssh {
         for program in ssh.programs.iter().filter(|program| program.get_ref().contains('/')) {
             let text = program.get_ref();
-            let message = format!("program `{text}`: give its name without folders, which say nothing of what runs");
+            let message =
+                format!("program `{text}`: give its name without folders, which say nothing of what runs");
             self.problem(&program.span(), message);
         }
         let lowered = table::Ssh {

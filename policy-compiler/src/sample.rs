@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use weir_policy::{
-    Binds, Body, Caller, Facts, Fields, Http, Identity, Moment, RecordLevel, Request, Sql, SshKind, Target, Timestamp,
-    table,
+    Binds, Body, Caller, Facts, Fields, Http, Identity, Moment, RecordLevel, Request, Sql, SshKind, Target,
+    Timestamp, table,
 };
 use weir_sources::{Problem, Source};
 
@@ -276,7 +276,9 @@ pub(crate) fn read_ssh(text: &str) -> Result<weir_ssh::Question, String> {
     let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
     let Some(kind) = SshKind::ALL.into_iter().find(|kind| kind.word() == word) else {
         let words = SshKind::ALL.map(SshKind::word).join(", ");
-        return Err(format!("is no SSH sample: write one of {words}, and behind it the line, name or target"));
+        return Err(format!(
+            "is no SSH sample: write one of {words}, and behind it the line, name or target"
+        ));
     };
     Ok(weir_ssh::Question::of(kind, rest.as_bytes(), b""))
 }

@@ -74,11 +74,15 @@ fn check_role(role: &Role, at: &Place, items: &Items) -> Result<()> {
         (Protocol::Postgres, LoginKind::Authorization | LoginKind::SshCertificate | LoginKind::SshKey) => {
             bail!("{at}: a Postgres role logs in with password_file, rds_iam or trust")
         }
-        (Protocol::Http, LoginKind::Password | LoginKind::Rds | LoginKind::SshCertificate | LoginKind::SshKey) => {
+        (
+            Protocol::Http,
+            LoginKind::Password | LoginKind::Rds | LoginKind::SshCertificate | LoginKind::SshKey,
+        ) => {
             bail!("{at}: an HTTP role logs in with authorization_file or trust")
         }
         (Protocol::Ssh, LoginKind::Password | LoginKind::SshCertificate | LoginKind::SshKey)
-            if role.user.is_empty() => {
+            if role.user.is_empty() =>
+        {
             bail!("{at}: role {:?} needs `user`, its name on the upstream", role.name)
         }
         (Protocol::Ssh, LoginKind::Authorization | LoginKind::Rds | LoginKind::Trust) => {

@@ -317,9 +317,13 @@ impl AccessFile<'_> {
 
     fn role(&self, one: RoleSource, at: &Place) -> Result<(Role, Option<PathBuf>)> {
         let mut region = None;
-        let certificate = one.certificate_file.as_deref().map(|path| self.certificate(path, at)).transpose()?;
+        let certificate =
+            one.certificate_file.as_deref().map(|path| self.certificate(path, at)).transpose()?;
         if certificate.is_some() && one.key_file.is_none() {
-            bail!("{at}: role {:?}: certificate_file needs the key_file that it certifies", one.name.get_ref());
+            bail!(
+                "{at}: role {:?}: certificate_file needs the key_file that it certifies",
+                one.name.get_ref()
+            );
         }
         let files = (one.password_file, one.authorization_file, one.key_file);
         let (login, secret) = match (files, one.rds_iam, one.trust) {

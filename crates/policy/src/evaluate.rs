@@ -159,7 +159,11 @@ impl Evaluation<'_> {
             observe.note(|| format!("not understood in full ({opaque:?}): refused where any rule applies"));
             findings.denial.get_or_insert_with(|| opaque_denial(opaque));
         }
-        if needs_a_rule(request) && findings.denial.is_none() && findings.holds.is_empty() && !findings.permitted {
+        if needs_a_rule(request)
+            && findings.denial.is_none()
+            && findings.holds.is_empty()
+            && !findings.permitted
+        {
             observe.note(|| "it opens another way through the gateway, and no rule allows it".into());
             findings.denial = Some(unasked());
         }

@@ -210,12 +210,7 @@ impl Machine for SshMachine {
         }
     }
 
-    fn admit(
-        &mut self,
-        admission: Admission,
-        now: Timestamp,
-        out: &mut Outbox,
-    ) -> Result<Action, Trouble> {
+    fn admit(&mut self, admission: Admission, now: Timestamp, out: &mut Outbox) -> Result<Action, Trouble> {
         self.admitted(admission, now, out).inspect_err(|trouble| self.code = trouble.code())
     }
 
@@ -273,4 +268,3 @@ impl Machine for SshMachine {
         }
     }
 }
-

@@ -100,7 +100,10 @@ pub struct SshSecret {
 #[derive(Zeroize, ZeroizeOnDrop)]
 pub enum SshProof {
     /// A private key file's text, and the line of a `-cert.pub` file where it has one.
-    Key { key: String, certificate: Option<String> },
+    Key {
+        key: String,
+        certificate: Option<String>,
+    },
     Password(Vec<u8>),
 }
 

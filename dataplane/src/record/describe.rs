@@ -174,10 +174,10 @@ impl Describer {
 
 /// What is asked for, in one line.
 fn ssh_line<'a>(ssh: &weir_policy::Ssh<'a>) -> Cow<'a, [u8]> {
-    match ssh.kind {
-        SshKind::Env => Cow::Owned([ssh.text, b"=", ssh.value].concat()),
-        _ => Cow::Borrowed(ssh.text),
+    if ssh.kind == SshKind::Env {
+        return Cow::Owned([ssh.text, b"=", ssh.value].concat());
     }
+    Cow::Borrowed(ssh.text)
 }
 
 /// Appends a body with the empty line before it, its values masked as an answer's are.

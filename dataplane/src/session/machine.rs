@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use weir_http::{HttpMachine, Settings};
 use weir_policy::MaskPlan;
-use weir_ssh::SshMachine;
 use weir_postgres::{Catalog, CatalogSource, Limits as PostgresLimits, PostgresMachine, Proof};
+use weir_ssh::SshMachine;
 
 use crate::limits::Limits;
 use crate::roll::Live;

@@ -28,7 +28,9 @@ impl Shown {
                 in_transaction: sql.in_transaction,
             },
             Request::Ssh(ssh) => Self {
-                command: format!("{} {}", ssh.kind.word(), String::from_utf8_lossy(ssh.text)).trim_end().to_owned(),
+                command: format!("{} {}", ssh.kind.word(), String::from_utf8_lossy(ssh.text))
+                    .trim_end()
+                    .to_owned(),
                 binds: Vec::new(),
                 facts: serde_json::json!({ "kind": ssh.kind.word(), "programs": ssh.programs, "opaque": ssh.opaque }),
                 in_transaction: false,

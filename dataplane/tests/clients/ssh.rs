@@ -72,7 +72,8 @@ fn files_go_both_ways_by_sftp_scp_of_both_kinds_and_rsync() {
     assert!(listed.status.success(), "{}", text(&listed.stderr));
     assert!(text(&listed.stdout).contains("by-sftp") && fs::read(there.join("put")).unwrap() == bytes);
     let rsh = std::iter::once("ssh".to_owned()).chain(options).collect::<Vec<_>>().join(" ");
-    let synced = Command::new("rsync").args(["-e", &rsh]).arg(&here).arg(remote("by-rsync")).output().unwrap();
+    let synced =
+        Command::new("rsync").args(["-e", &rsh]).arg(&here).arg(remote("by-rsync")).output().unwrap();
     assert!(synced.status.success(), "{}", text(&synced.stderr));
     assert!(fs::read(there.join("by-rsync")).unwrap() == bytes);
 }
@@ -109,11 +110,13 @@ fn tokens_log_in_as_passwords_and_by_prompt_and_wrong_ones_do_not() {
     let host = Host::shared();
     let token = host.token(Who::Job);
     for method in ["password", "keyboard-interactive"] {
-        let output = host.with_token("deploy+web1", &token, method).args(["127.0.0.1", "echo in"]).output().unwrap();
+        let output =
+            host.with_token("deploy+web1", &token, method).args(["127.0.0.1", "echo in"]).output().unwrap();
         assert_eq!(text(&output.stdout), "in\n", "{method}: {}", text(&output.stderr));
     }
     let refused = |user: &str, token: &str, says: &str| {
-        let output = host.with_token(user, token, "password").args(["127.0.0.1", "echo in"]).output().unwrap();
+        let output =
+            host.with_token(user, token, "password").args(["127.0.0.1", "echo in"]).output().unwrap();
         let told = text(&output.stderr);
         assert!(output.status.code() == Some(255) && output.stdout.is_empty(), "{user}: {told}");
         assert!(told.contains(says), "{user}: {told}");
@@ -158,7 +161,8 @@ fn an_upstream_that_is_not_the_pinned_one_is_not_logged_in_to() {
     let host = Host::start();
     let access = host.appliance.dir.join("access/ssh.toml");
     let file = fs::read_to_string(&access).unwrap();
-    let (ours, other) = (fs::read_to_string(host.path("host.pub")), fs::read_to_string(host.path("stranger.pub")));
+    let (ours, other) =
+        (fs::read_to_string(host.path("host.pub")), fs::read_to_string(host.path("stranger.pub")));
     fs::write(&access, file.replace(ours.unwrap().trim(), other.unwrap().trim())).unwrap();
     let applied = host.appliance.admin(&["apply", "--config", host.appliance.var("WEIR_CONFIG")]);
     assert!(applied.status.success(), "{}", text(&applied.stderr));

@@ -3,12 +3,12 @@
 //! One pass, one event at a time: what is kept is who each open session is, and a bounded group of rows for Parquet.
 
 mod cast;
-mod terminal;
 mod csv;
 mod events;
 mod ocsf;
 mod parquet;
 mod rows;
+mod terminal;
 
 use std::fs::File;
 use std::io::{BufWriter, IsTerminal as _, Write};

@@ -31,7 +31,16 @@ impl Terminal {
             Body::Response(response) => self.output(head.lane, &response.bytes),
             Body::Outcome(outcome) => self.output(head.lane, &outcome.answer),
             Body::Admin(admin) => self.sized(&admin.json),
-            _ => Vec::new(),
+            Body::SessionOpen(_)
+            | Body::SessionClose(_)
+            | Body::Request(_)
+            | Body::Upload(_)
+            | Body::Hold(_)
+            | Body::Release(_)
+            | Body::MaskLedger(_)
+            | Body::Mint(_)
+            | Body::Gap(_)
+            | Body::Original(_) => Vec::new(),
         }
     }
 

@@ -59,7 +59,8 @@ impl NewCertificate<'_> {
         put_string(&mut blob, &self.extensions());
         put_string(&mut blob, b"");
         put_string(&mut blob, authority.public().blob());
-        let by = authority.public().algorithms().first().ok_or(Error::Contract("a key that signs nothing"))?;
+        let by =
+            authority.public().algorithms().first().ok_or(Error::Contract("a key that signs nothing"))?;
         let signature = authority.sign(*by, &blob)?;
         put_string(&mut blob, &signature);
         Ok(format!("{} {}", String::from_utf8_lossy(&kind), STANDARD.encode(&blob)))
@@ -140,7 +141,10 @@ mod tests {
         let blob = blob_of_line(&line).unwrap();
         let read = Certificate::accept(&blob, &terms).unwrap();
         assert_eq!((read.serial, read.key_id.as_str(), read.valid_s), (9, "nightly", (100, 200)));
-        assert_eq!((read.principals.as_slice(), read.force_command.as_deref()), (&principals[..], Some("uptime")));
+        assert_eq!(
+            (read.principals.as_slice(), read.force_command.as_deref()),
+            (&principals[..], Some("uptime"))
+        );
         assert_eq!((read.permits.pty, read.permits.port_forwarding), (true, false));
         assert_eq!((read.identity.as_deref(), &read.key), (Some("{}"), &key.public));
         assert!(Certificate::accept(&blob, &Terms { now_s: 200, ..terms }).is_err());

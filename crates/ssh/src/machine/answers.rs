@@ -88,7 +88,9 @@ impl SshMachine {
             },
             Verdict::Deny(denial) => Some(self.denial_text(Some(channel), question.kind(), denial)),
             // By a further rule: it waits on.
-            Verdict::Hold(hold) => return self.held_again(channel, question, &hold.terms.message, out, spare),
+            Verdict::Hold(hold) => {
+                return self.held_again(channel, question, &hold.terms.message, out, spare);
+            }
         };
         let Some(relay) = &mut self.relay else { return Ok(Action::Discard { len: 0 }) };
         let decision = match &text {
@@ -165,9 +167,9 @@ impl SshMachine {
             return Err("what is forwarded cannot be masked, and answers are masked for you here");
         }
         let (Some(id), true) = (channel, kind.runs()) else { return Ok(()) };
-        let masks = Masks::new(plan).map_err(|()| {
-            "a mask rule's pattern is too wide for a stream: what it protects could not be masked"
-        })?;
+        let masks = Masks::new(plan).map_err(
+            |()| "a mask rule's pattern is too wide for a stream: what it protects could not be masked",
+        )?;
         let Some(relay) = &mut self.relay else { return Ok(()) };
         let channel = self.channels.entry(id).or_insert_with(|| super::Channel::new(id, kind));
         channel.masks = Some(Box::new(masks));
@@ -192,4 +194,3 @@ impl SshMachine {
         format!("{text}{}", if raw { "\r\n" } else { "\n" })
     }
 }
-

@@ -50,16 +50,7 @@ impl Channel {
     }
 
     const fn of(id: ChannelId, opaque: bool) -> Self {
-        Self {
-            id,
-            opaque,
-            pty: false,
-            runs: false,
-            exit: None,
-            to_client: 0,
-            to_upstream: 0,
-            masks: None,
-        }
+        Self { id, opaque, pty: false, runs: false, exit: None, to_client: 0, to_upstream: 0, masks: None }
     }
 
     pub(super) const fn is_session(&self) -> bool {
@@ -245,7 +236,8 @@ impl SshMachine {
                 known.opaque = opaque;
                 if from == Side::Upstream {
                     event(channel, notes, |note| {
-                        let _ = write!(note, "{{\"action\":\"opened by the upstream\",\"kind\":\"{kind:?}\"}}");
+                        let _ =
+                            write!(note, "{{\"action\":\"opened by the upstream\",\"kind\":\"{kind:?}\"}}");
                     });
                 }
             }
@@ -281,7 +273,11 @@ impl SshMachine {
                     channel.ended(&key, notes);
                 }
             }
-            Seen::Opened { .. } | Seen::Eof { .. } | Seen::Asked { .. } | Seen::Answered { .. } | Seen::Upkeep => {}
+            Seen::Opened { .. }
+            | Seen::Eof { .. }
+            | Seen::Asked { .. }
+            | Seen::Answered { .. }
+            | Seen::Upkeep => {}
         }
     }
 

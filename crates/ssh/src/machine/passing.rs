@@ -24,9 +24,10 @@ impl SshMachine {
             self.end_of_stream(payload, out, spare)?;
         }
         let blamed = |error| Trouble::on(from, error);
-        let relay = self.relay.as_mut().ok_or_else(|| {
-            blamed(Error::Protocol("a channel's message before the login was over"))
-        })?;
+        let relay = self
+            .relay
+            .as_mut()
+            .ok_or_else(|| blamed(Error::Protocol("a channel's message before the login was over")))?;
         let step = relay.step(relayed(from), payload, &mut spare.letters).map_err(blamed)?;
         if let Step::Decide { channel, ask } = step {
             let question = Question::asked(&ask, relay.force_command());
@@ -63,7 +64,10 @@ impl SshMachine {
                 self.masked(*channel, *stream, data, now, out, spare)?;
                 self.post(out, spare)?;
             }
-            Step::Drop(_) => self.post(out, spare)?,
+            Step::Drop(_) => {
+                self.post(out, spare)?;
+                self.forget_ended();
+            }
             Step::Decide { .. } => {
                 return Err(Trouble::ours(Error::Contract("a decision was answered by another")));
             }
@@ -89,22 +93,15 @@ impl SshMachine {
     }
 
     /// An upstream that ends a stream or a program has said all of it: what masks held back goes before.
-    fn end_of_stream(
-        &mut self,
-        payload: &[u8],
-        out: &mut Outbox,
-        spare: &mut Spare,
-    ) -> Result<(), Trouble> {
+    fn end_of_stream(&mut self, payload: &[u8], out: &mut Outbox, spare: &mut Spare) -> Result<(), Trouble> {
         let ends = [message::CHANNEL_EOF, message::CHANNEL_CLOSE, message::CHANNEL_REQUEST];
-        let Some((number, rest)) = payload.split_first().filter(|(number, _)| ends.contains(*number)) else {
+        let Some((_, rest)) = payload.split_first().filter(|(number, _)| ends.contains(*number)) else {
             return Ok(());
         };
-        let _ = number;
         let recipient = rest.first_chunk().copied().map(u32::from_be_bytes);
         let side = relayed(Side::Client);
-        let channel = recipient
-            .zip(self.relay.as_ref())
-            .and_then(|(number, relay)| relay.numbered(side, number));
+        let channel =
+            recipient.zip(self.relay.as_ref()).and_then(|(number, relay)| relay.numbered(side, number));
         match channel {
             Some(channel) => self.flush_masks(channel, out, spare),
             None => Ok(()),
@@ -170,12 +167,7 @@ impl SshMachine {
     }
 
     /// The same for every channel that has been silent for as long as its client is kept waiting.
-    pub(super) fn let_go(
-        &mut self,
-        now_ms: u64,
-        out: &mut Outbox,
-        spare: &mut Spare,
-    ) -> Result<(), Trouble> {
+    pub(super) fn let_go(&mut self, now_ms: u64, out: &mut Outbox, spare: &mut Spare) -> Result<(), Trouble> {
         let due = |it: &super::channels::Channel| it.due_ms().is_some_and(|due| due <= now_ms);
         let channels: Vec<_> =
             self.channels.iter().filter(|(_, it)| due(it)).map(|(channel, _)| *channel).collect();
@@ -185,6 +177,13 @@ impl SshMachine {
     fn forget_closed(&mut self, seen: &Seen<'_>) {
         if let Seen::Closed { channel } = seen {
             self.forget(*channel);
+        }
+    }
+
+    /// The same of those that the gateway ended, of whose closing nothing is seen.
+    fn forget_ended(&mut self) {
+        if let Some(relay) = self.relay.as_ref().filter(|relay| self.channels.len() > relay.channels()) {
+            self.channels.retain(|channel, _| relay.has(*channel));
         }
     }
 

@@ -122,6 +122,9 @@ impl Host {
             keygen(&dir.join(name));
         }
         fs::copy(dir.join("login.pub"), dir.join("authorized")).unwrap();
+        let script = dir.join("restart-service");
+        fs::write(&script, "#!/bin/sh\necho restarted $1\n").unwrap();
+        fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
         let upstream = free_port();
         let sshd = sshd(&dir, upstream);
         let host = Self { port: free_port(), dir, sshd, appliance };

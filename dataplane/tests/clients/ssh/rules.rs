@@ -17,7 +17,10 @@ fn a_denied_program_says_so_on_stderr_and_the_connection_goes_on() {
         let output = host.ssh(&[], line);
         let told = text(&output.stderr);
         assert_eq!((output.status.code(), output.stdout.len()), (Some(126), 0), "{line}: {told}");
-        assert!(told.contains("weir: denied: Nobody formats disks here. (rule ssh-no-mkfs)"), "{line}: {told}");
+        assert!(
+            told.contains("weir: denied: Nobody formats disks here. (rule ssh-no-mkfs)"),
+            "{line}: {told}"
+        );
     }
     assert_eq!(text(&host.ssh(&[], "echo mkfs").stdout), "mkfs\n");
     // Of two programs on one connection, the other runs.
@@ -53,11 +56,16 @@ fn forwarding_goes_where_a_rule_lets_it_and_agents_and_x11_nowhere() {
     assert!(text(&refused.stderr).contains("needs a rule that allows it"), "{}", text(&refused.stderr));
     let listen = host.ssh(&["-o", "ExitOnForwardFailure=yes", "-R", "10.0.0.1:0:localhost:1"], "echo in");
     assert!(!listen.status.success() && listen.stdout.is_empty(), "{}", text(&listen.stderr));
-    let agent = Command::new("ssh-agent").args(["-D", "-a"]).arg(host.path("agent")).stdout(Stdio::null()).spawn();
+    let agent =
+        Command::new("ssh-agent").args(["-D", "-a"]).arg(host.path("agent")).stdout(Stdio::null()).spawn();
     let mut agent = agent.unwrap();
     Appliance::until("the agent", || host.path("agent").exists().then_some(()));
     let mut with_agent = host.client("ssh");
-    with_agent.env("SSH_AUTH_SOCK", host.path("agent")).args(["-A", "127.0.0.1", "echo \"[$SSH_AUTH_SOCK]\""]);
+    with_agent.env("SSH_AUTH_SOCK", host.path("agent")).args([
+        "-A",
+        "127.0.0.1",
+        "echo \"[$SSH_AUTH_SOCK]\"",
+    ]);
     let output = with_agent.output().unwrap();
     agent.kill().unwrap();
     agent.wait().unwrap();
@@ -75,7 +83,8 @@ fn pending(host: &Host) -> Vec<String> {
 fn held(host: &Host, options: &[&str]) -> (Child, String) {
     let known = pending(host);
     let mut ssh = host.client("ssh");
-    ssh.args(options).args(["127.0.0.1", "restart-service() { echo restarted; }; restart-service web"]);
+    let line = format!("{} web", host.path("restart-service").display());
+    ssh.args(options).args(["127.0.0.1", &line]);
     let child = ssh.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let hold = Appliance::until("the program to be held", || {
         pending(host).into_iter().find(|id| !known.contains(id))
@@ -92,7 +101,7 @@ fn a_held_program_waits_while_others_run_and_goes_on_when_people_say_so() {
     assert!(approved.status.success(), "{}", text(&approved.stderr));
     let done = child.wait_with_output().unwrap();
     let told = text(&done.stderr);
-    assert_eq!(text(&done.stdout), "restarted\n", "{told}");
+    assert_eq!(text(&done.stdout), "restarted web\n", "{told}");
     assert!(told.contains("weir: held: Restarts are for somebody else to see. (approval "), "{told}");
     assert!(told.contains("weir: approved"), "{told}");
     let (child, hold) = held(host, &[]);
@@ -152,10 +161,15 @@ fn the_record_says_what_was_asked_decided_and_seen() {
         assert!(output.status.success(), "{}", text(&output.stderr));
         output.stdout
     };
-    let ids: Vec<&str> = sessions.as_array().unwrap().iter().filter_map(|one| one["session"].as_str()).collect();
+    let ids: Vec<&str> =
+        sessions.as_array().unwrap().iter().filter_map(|one| one["session"].as_str()).collect();
     let hashes: Vec<_> = ids.iter().map(|id| digest(&SHA256, &replayed(id)).as_ref().to_vec()).collect();
     for seen in [&output.stdout, &shown.stdout] {
-        assert!(hashes.contains(&digest(&SHA256, seen).as_ref().to_vec()), "{} bytes are in no session", seen.len());
+        assert!(
+            hashes.contains(&digest(&SHA256, seen).as_ref().to_vec()),
+            "{} bytes are in no session",
+            seen.len()
+        );
     }
     let all: String = ids.iter().map(|id| text(&admin(&["sessions", "replay", id]).stdout)).collect();
     for expected in [
