@@ -13,6 +13,7 @@ use weir_control::{Ending, Revocation, SessionSummary};
 
 use super::Hub;
 use super::answers::{self, NotCounted};
+use super::catalogue;
 use super::checkpoints::RecordingStatus;
 use super::door::Person;
 use super::hub::LinkStatus;
@@ -33,6 +34,7 @@ pub(super) fn router(hub: Arc<Hub>) -> Router {
         .route("/v1/budgets", get(budgets))
         .route("/v1/sessions", get(sessions))
         .route("/v1/sessions/{session}/kill", post(kill))
+        .route("/v1/catalogue", get(catalogue::list))
         .route("/v1/checkpoints", get(checkpoints))
         .route("/v1/access", get(access))
         .route("/v1/ssh/certificates", post(super::ssh::issue))
