@@ -4,6 +4,7 @@ mod archive;
 mod auditors;
 mod manual;
 mod setup;
+mod ssh;
 
 use std::path::PathBuf;
 
@@ -16,6 +17,7 @@ use auditors::RECONCILE_HELP;
 pub(crate) use auditors::{ExportArgs, ReconcileArgs, ReplayArgs, Report, ReportArgs};
 pub(crate) use manual::write as write_manual;
 pub(crate) use setup::{ConfigArg, SetupArgs, Template};
+pub(crate) use ssh::{Ssh, SshCert};
 
 /// Administers Weir: serves the node's admin service, and asks it things.
 #[derive(Parser)]
@@ -51,6 +53,9 @@ pub(crate) enum Command {
     /// Recorded sessions, read from segment files, and live ones
     #[command(subcommand)]
     Sessions(Sessions),
+    /// Certificates for SSH clients
+    #[command(subcommand)]
+    Ssh(Ssh),
     /// Who holds sessions now, and whom to turn away
     #[command(subcommand)]
     Identities(Identities),

@@ -73,6 +73,9 @@ pub(crate) struct PolicySource {
 struct Listener {
     #[serde(default)]
     spiffe: Vec<TrustDomain>,
+    /// SSH's private keys, which `init` makes where they are missing.
+    #[serde(default)]
+    host_keys: Vec<PathBuf>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -172,6 +175,10 @@ impl Config {
         let domains = self.listeners.iter().flat_map(|listener| &listener.spiffe);
         let domains = domains.map(|domain| format!("spiffe://{}", domain.trust_domain));
         self.issuers.iter().map(|issuer| issuer.issuer.clone()).chain(domains).collect()
+    }
+
+    pub(crate) fn ssh_host_keys(&self) -> impl Iterator<Item = &Path> {
+        self.listeners.iter().flat_map(|listener| &listener.host_keys).map(PathBuf::as_path)
     }
 
     /// Files that the recorder reads its recipients from. What else its table says is the recorder's to judge.

@@ -28,6 +28,8 @@ mod session_roles;
 mod sessions;
 mod setup;
 mod ship;
+mod ssh_authorities;
+mod ssh_cert;
 mod state;
 mod table;
 mod tls;

@@ -124,12 +124,16 @@ struct Explain {
     #[arg(long)]
     role: Option<String>,
     /// The command is an HTTP request: `METHOD [host]/path[?query]`.
-    #[arg(long, conflicts_with = "connect")]
+    #[arg(long, conflicts_with_all = ["connect", "ssh"])]
     http: bool,
+    /// The command is asked for over SSH: `exec LINE`, `shell`, `subsystem NAME`, `forward HOST:PORT`, `listen HOST:PORT`,
+    /// `env NAME`, `agent`, `x11`.
+    #[arg(long, conflicts_with = "connect")]
+    ssh: bool,
     /// The command is a connection attempt: `postgres [application]`.
     #[arg(long)]
     connect: bool,
-    /// SQL text, unless --http or --connect says otherwise.
+    /// SQL text, unless --http, --ssh or --connect says otherwise.
     command: String,
 }
 
@@ -296,10 +300,11 @@ fn replace(out: &Path, bytes: &[u8]) -> anyhow::Result<()> {
 fn explain(options: &Explain, json: bool) -> anyhow::Result<bool> {
     let policy = explained_policy(options)?;
     let who = who(options)?;
-    let what = match (options.http, options.connect) {
-        (true, _) => What::Http(options.command.clone()),
-        (_, true) => What::Connect(options.command.clone()),
-        (false, false) => What::Sql(options.command.clone()),
+    let what = match (options.http, options.connect, options.ssh) {
+        (true, _, _) => What::Http(options.command.clone()),
+        (_, true, _) => What::Connect(options.command.clone()),
+        (_, _, true) => What::Ssh(options.command.clone()),
+        (false, false, false) => What::Sql(options.command.clone()),
     };
     let told = compiler::explain(&policy, &who, &what).map_err(|error| anyhow::anyhow!(error))?;
     if json {

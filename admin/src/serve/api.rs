@@ -37,6 +37,7 @@ pub(super) fn router(hub: Arc<Hub>) -> Router {
         .route("/v1/catalogue", get(catalogue::list))
         .route("/v1/checkpoints", get(checkpoints))
         .route("/v1/access", get(access))
+        .route("/v1/ssh/certificates", post(super::ssh::issue))
         .route("/v1/revocations", get(revocations).post(revoke))
         .layer(axum::extract::DefaultBodyLimit::max(64 << 10))
         .with_state(hub)

@@ -99,7 +99,7 @@ impl Hub {
 
     /// What credentials are made of.
     pub(super) fn sources<'a>(&'a self, current: &'a Current) -> Sources<'a> {
-        Sources { access: &current.access, store: &self.store, vault: &self.keys.vault }
+        Sources { access: &current.access, store: &self.store, vault: &self.keys.vault, ssh: &self.keys.ssh }
     }
 
     /// Drops sessions' roles that nobody was left to drop; what cannot be reached is tried again at the next sweep.

@@ -11,6 +11,7 @@ mod door;
 mod hub;
 mod issuers;
 mod run_approvals;
+mod ssh;
 #[cfg(test)]
 mod tests;
 
@@ -25,6 +26,7 @@ pub(crate) use api::CHECKPOINTS_A_PAGE;
 pub(crate) use api::{Answer, Kill, Revoke, Status};
 pub(crate) use hub::Hub;
 pub(crate) use run_approvals::RunAnswer;
+pub(crate) use ssh::{CertificateAsk, Issued};
 
 use crate::config::Config;
 
