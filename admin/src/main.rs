@@ -33,6 +33,7 @@ mod table;
 mod tls;
 mod users;
 mod vault;
+mod web;
 mod when;
 
 use std::process::ExitCode;

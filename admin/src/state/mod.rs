@@ -5,6 +5,7 @@ mod catalogue;
 mod checkpoints;
 mod holds;
 mod revocations;
+mod visits;
 
 use std::path::Path;
 use std::time::Duration;
@@ -19,6 +20,7 @@ pub(crate) use budgets::{NewRun, StoredBudget};
 pub(crate) use catalogue::{Added, Taken, Until};
 pub(crate) use checkpoints::Kept;
 pub(crate) use holds::{Approver, Ending, Status, StoredHold, Vote};
+pub(crate) use visits::{IdHash, StoredVisit};
 
 /// One database, shared by the service and by `apply` beside it.
 #[derive(Clone)]
