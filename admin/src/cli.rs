@@ -238,13 +238,26 @@ impl Recorded {
 }
 
 #[derive(Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "a process has one command line")]
 pub(crate) enum Sessions {
     #[command(flatten)]
     Recorded(Recorded),
     /// Sessions that are open now
     #[command(after_help = "Example:\n  weir-admin sessions live")]
     Live(ServiceTableArg),
+    /// Recorded sessions as the admin service lists them, open ones too: no segment is read
+    #[command(
+        after_help = "The service follows what the recorder writes. Where segments are encrypted, names are those that data planes \
+                      told it.\n\nExamples:\n  weir-admin sessions catalogue --state open\n  \
+                      weir-admin sessions catalogue --subject ci-4711 --newest 10"
+    )]
+    Catalogue {
+        #[command(flatten)]
+        service: ServiceTableArg,
+        #[command(flatten)]
+        filter: SessionFilter,
+        #[command(flatten)]
+        listed: ListFilter,
+    },
     /// End a live session
     #[command(after_help = "Example:\n  weir-admin sessions kill 01HX --reason 'runaway job'")]
     Kill {

@@ -203,6 +203,9 @@ async fn answered(answer: Answer, verb: &str, run: Option<RunAnswer>) -> Result<
 async fn sessions(command: Sessions) -> Result<ExitCode> {
     match command {
         Sessions::Live(arg) => live(&arg).await?,
+        Sessions::Catalogue { service, filter, listed } => {
+            return sessions::list_at_service(&service, &filter, &listed).await;
+        }
         Sessions::Kill { session, reason, service } => {
             let ended: SessionSummary =
                 Service::new(&service)?.post(&["sessions", &session, "kill"], &Kill { reason }).await?;

@@ -11,6 +11,7 @@
 //! [admin]
 //! listen = "127.0.0.1:8444"             # loopback only
 //! database = "/var/lib/weir/admin.db"
+//! catalogue = "/var/lib/weir/catalogue.db" # recorded sessions; default: beside the database
 //! keys = "/var/lib/weir/admin-keys"     # envelope, approval and mask keys, each mode 0600
 //! access = "/etc/weir/access"           # connections, roles, grants
 //! segment_key = "/etc/weir/segment.pub" # whose checkpoints are taken; default: the first key that is seen
@@ -113,6 +114,9 @@ pub(crate) struct Recorder {
 pub(crate) struct Admin {
     pub listen: SocketAddr,
     pub database: PathBuf,
+    /// Recorded sessions, one row each: made anew from segments if it is lost.
+    #[serde(default)]
+    catalogue: Option<PathBuf>,
     pub keys: PathBuf,
     pub access: PathBuf,
     /// The node's public segment keys, a line each; none: the key of the first segment that was seen.
@@ -164,6 +168,13 @@ fn default_algorithms() -> Vec<String> {
 
 fn default_groups_claim() -> String {
     "groups".into()
+}
+
+impl Admin {
+    /// Where recorded sessions are listed.
+    pub(crate) fn catalogue_file(&self) -> PathBuf {
+        self.catalogue.clone().unwrap_or_else(|| self.database.with_file_name("catalogue.db"))
+    }
 }
 
 impl Config {

@@ -1,6 +1,6 @@
 //! Tables on a terminal: columns as wide as their widest cell, and nothing that a cell says can move the cursor.
 
-use crate::when;
+use crate::{output, when};
 
 /// Prints a head and rows; nothing at all for no rows but `none`.
 pub(crate) fn print(head: &[&str], rows: &[Vec<String>], none: &str) {
@@ -17,11 +17,15 @@ pub(crate) fn print(head: &[&str], rows: &[Vec<String>], none: &str) {
         }
     }
     let head: Vec<String> = head.iter().map(|name| (*name).to_owned()).collect();
+    // Written at once: standard output would write each line by itself.
+    let mut whole = String::new();
     for row in std::iter::once(&head).chain(&rows) {
         let cells: Vec<String> =
             row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-        say!("{}", cells.join("  ").trim_end());
+        whole.push_str(cells.join("  ").trim_end());
+        whole.push('\n');
     }
+    output::text(&whole);
 }
 
 /// One line of text, control characters shown as what they are: recordings hold what strangers sent.

@@ -58,10 +58,15 @@ impl Audit {
         }
     }
 
+    /// [`CATALOGUE`] stands for one that is not there yet.
     fn admin(&self, arguments: &[&str]) -> Output {
+        let folder = tempfile::tempdir().unwrap();
+        let catalogue = folder.path().join("catalogue.db").display().to_string();
         Command::new(env!("CARGO_BIN_EXE_weir-admin"))
             .arg("sessions")
-            .args(arguments)
+            .args(
+                arguments.iter().map(|argument| if *argument == CATALOGUE { &catalogue } else { *argument }),
+            )
             .env("WEIR_SEGMENTS", self.dir())
             .env("WEIR_VERIFY_KEY", self.key())
             .env_remove("WEIR_AUDITOR_KEY")
@@ -329,6 +334,18 @@ fn what_retention_removed_is_shown_with_when_and_why_and_is_no_fault() {
     assert_eq!(audit.report().status.code(), Some(1));
 }
 
+/// Commands that may also succeed without reading events, or fail with whole ones.
+fn more_commands(session: &str) -> [Vec<&str>; 3] {
+    [
+        vec!["replay", session, "--original", "client"],
+        vec!["list", "--catalogue", CATALOGUE],
+        vec!["reindex", "--catalogue", CATALOGUE],
+    ]
+}
+
+const CATALOGUE: &str = "CATALOGUE";
+const ENDS_EARLY: &str = "an end without a seal";
+
 fn commands(session: &str) -> Vec<Vec<&str>> {
     vec![
         vec!["list"],
@@ -340,7 +357,9 @@ fn commands(session: &str) -> Vec<Vec<&str>> {
         vec!["export", "--format", "csv"],
         vec!["export", "--format", "ocsf"],
         vec!["export", "--format", "parquet"],
+        vec!["export", "--format", "asciicast", "--session", session],
         vec!["reconcile", "--backend", "csvlog", "/dev/null"],
+        vec!["reconcile", "--backend", "cloudtrail", "/dev/null"],
         vec!["verify"],
         vec!["verify", "--sealed"],
         vec!["prove", session, "--sequence", "5"],
@@ -385,25 +404,34 @@ fn bad_segments_get_one_clear_line_and_exit_1_from_every_command() {
                 sample::mend(&mut bytes[frame]);
             }),
         ),
+        (ENDS_EARLY, good[..frames[EVENTS as usize - 2].end].to_vec()),
     ];
     for (what, bad) in cases {
         // Alone, and before a good one, which must not be taken for all there is.
         for segments in [vec![bad.clone()], vec![bad, good.clone()]] {
+            if what == ENDS_EARLY && segments.len() == 1 {
+                // So is one that is being written.
+                continue;
+            }
             audit.put(&segments);
-            for command in commands(&session) {
+            for command in commands(&session).into_iter().chain(more_commands(&session)) {
                 let output = audit.admin(&command);
                 let said = text(&output.stderr);
                 // One event's proof stands, whatever was done to another that can be read past. Two places that hold
                 // it do not name one.
-                let readable = what == "a hostile body";
-                let finds = command[0] == "prove" && (segments.len() > 1) != readable;
+                let readable = what == "a hostile body" || what == ENDS_EARLY;
+                let proves = command[0] == "prove" && (segments.len() > 1) != readable;
+                // A catalogue looks into no answers.
+                let lists = command.contains(&"--catalogue") && what == "a hostile body";
+                let finds = proves || lists;
                 let expected = i32::from(!finds);
                 assert_eq!(output.status.code(), Some(expected), "{what}: {command:?}: {said}");
                 assert!(!said.contains("panicked"), "{what}: {command:?}: {said}");
                 let lines = said.lines().filter(|line| line.starts_with("weir-admin: ")).count();
                 let told_elsewhere = command[0] == "verify" || finds;
                 // `show` and `replay` may add that the session is not there, `reconcile` that nothing is.
-                let most = 1 + usize::from(matches!(command[0], "show" | "replay" | "reconcile"));
+                let names_one = matches!(command[0], "show" | "replay" | "reconcile");
+                let most = 1 + usize::from(names_one || command.contains(&"asciicast"));
                 assert!(told_elsewhere || (1..=most).contains(&lines), "{what}: {command:?}: {said}");
                 if command[0] == "verify" {
                     assert!(text(&output.stdout).contains("BAD   000000000001.seg"), "{what}");

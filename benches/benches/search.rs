@@ -1,4 +1,5 @@
-//! How long an auditor waits for one identity's sessions among many: a recording of `EVENTS` events (10 million unless the
+//! How long an auditor waits for one identity's sessions among many, and for a page of the catalogue of all of them (one in
+//! fifty events is a session's first): a recording of `EVENTS` events (10 million unless the
 //! variable says otherwise), encrypted, in segments as long as a recorder makes them, and the real `weir-admin` that reads it.
 //! It makes its own table, of wall time: what counts is waiting, not work.
 //!
@@ -42,6 +43,28 @@ fn main() {
         let (cold, found) = run(&folder, arguments);
         let (warm, _) = run(&folder, arguments);
         println!("{:<64} {cold:>9.2} {warm:>9.2}   {found} lines", arguments.join(" "));
+    }
+    let catalogue = folder.join("catalogue.db").display().to_string();
+    let (seconds, _) = run(&folder, &["reindex", "--catalogue", &catalogue]);
+    println!("{:<64} {seconds:>9.2}", "reindex");
+    let lists: [&[&str]; 7] = [
+        &[],
+        &["--subject", "job-77"],
+        &["--connection", "bank", "--role", "job"],
+        &["--state", "open"],
+        &["--state", "closed", "--with", "deny"],
+        &["--until", "2027-01-15T08:00:10Z"],
+        &["--before", "01MCQPX7MG0000000000000000", "--newest", "100"],
+    ];
+    for list in lists {
+        let arguments = [&["list", "--catalogue", &catalogue], list].concat();
+        run(&folder, &arguments);
+        let (seconds, found) = run(&folder, &arguments);
+        println!(
+            "{:<64} {:>9} {seconds:>9.3}   {found} lines",
+            format!("list --catalogue {}", list.join(" ")),
+            ""
+        );
     }
     fs::remove_dir_all(&folder).unwrap();
 }

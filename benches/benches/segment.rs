@@ -134,6 +134,7 @@ fn append(criterion: &mut Criterion) {
             group.bench_function(format!("{form}/{size}"), |bench| {
                 bench.iter(|| {
                     if out.len() >= BATCH_BYTES {
+                        builder.settle(&mut out).unwrap();
                         out.clear();
                     }
                     let event = &events[usize::try_from(sequence % 16).unwrap()];

@@ -5,6 +5,7 @@
 //! [node]
 //! name = "n1"                       # default: the host's name
 //! cores = 2                         # default: every core this process may run on
+//! metrics = "127.0.0.1:9464"        # Prometheus, health and readiness, in plain HTTP; default: nowhere
 //!
 //! [[listener]]
 //! protocol = "postgres"             # or "http"
@@ -81,6 +82,8 @@ pub(crate) struct Node {
     pub name: String,
     /// Threads to run, one a core; zero: every core this process may run on.
     pub cores: usize,
+    /// Where monitoring may ask, in plain HTTP: `/metrics`, `/healthz`, `/readyz`.
+    pub metrics: Option<SocketAddr>,
 }
 
 #[derive(Clone, Debug, Deserialize)]

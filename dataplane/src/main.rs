@@ -5,6 +5,7 @@ mod budgets;
 mod clock;
 mod config;
 mod control;
+mod exposition;
 mod limits;
 mod listen;
 mod metrics;

@@ -93,6 +93,11 @@ impl Record {
         self.producer.pressure()
     }
 
+    /// Of the ring, by events that the recorder has not taken yet.
+    pub(crate) fn used_bytes(&self) -> u64 {
+        self.producer.used_bytes().map_or(0, |bytes| bytes as u64)
+    }
+
     /// A fresh ring after the recorder gave the last one up. Sessions that wrote into that one must have ended.
     ///
     /// # Errors

@@ -15,6 +15,7 @@ use weir_postgres::CatalogMemory;
 use crate::budgets::Accounts;
 use crate::clock::Now;
 use crate::config::Config;
+use crate::metrics::Metrics;
 use crate::standing::Standing;
 
 /// To a core.
@@ -295,6 +296,8 @@ pub(crate) struct Shared {
     /// Tells this process from its predecessor.
     pub boot: u64,
     pub tally: Arc<Tally>,
+    /// One a core, by its number.
+    pub metrics: Vec<Arc<Metrics>>,
     pub control: Post<Errand>,
     /// One a core, by its number.
     pub cores: Vec<Post<Mail>>,
@@ -329,6 +332,7 @@ impl Shared {
             node,
             boot: Now::read().wall_ms(),
             tally: Arc::default(),
+            metrics: cores.iter().map(|_| Arc::default()).collect(),
             control,
             cores,
             current_ms: AtomicU64::new(0),

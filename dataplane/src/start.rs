@@ -16,6 +16,7 @@ use weir_policy::{Bundle, Policy};
 
 use crate::config::Config;
 use crate::control::{Control, load_bundle};
+use crate::exposition;
 use crate::listen::{self, Door};
 use crate::net::signal::{Signal, Signals};
 use crate::net::{self, Runtime};
@@ -45,6 +46,11 @@ pub(crate) fn run(path: &Path, check: bool) -> Result<()> {
     let doors = config.listeners.iter().map(Door::open).collect::<Result<Vec<_>, _>>()?;
     let doors: Vec<_> = doors.into_iter().map(Arc::new).collect();
 
+    let monitor = config
+        .node
+        .metrics
+        .map(|at| exposition::listen(at).with_context(|| format!("[node] metrics at {at}")));
+    let monitor = monitor.transpose()?;
     let (control, errands) = Post::new()?;
     let (posts, mails): (Vec<_>, Vec<_>) =
         cores.iter().map(|_| Post::new()).collect::<std::io::Result<Vec<_>>>()?.into_iter().unzip();
@@ -60,6 +66,10 @@ pub(crate) fn run(path: &Path, check: bool) -> Result<()> {
     let thread_shared = Arc::clone(&shared);
     let thread_rings = Arc::clone(&rings);
     spawn("recorder-link", move || recorder::run(&thread_shared, &thread_rings))?;
+    if let Some(listener) = monitor {
+        let shared = Arc::clone(&shared);
+        spawn("metrics", move || exposition::serve(&listener, &shared))?;
+    }
     let control = Control::new(Arc::clone(&shared), errands, bundle_file);
     spawn("control", move || control.run())?;
     tracing::info!(

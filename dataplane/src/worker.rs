@@ -62,7 +62,7 @@ pub(crate) struct Worker {
     full_ticks: Cell<u32>,
     pub bench: RefCell<Bench>,
     pub random: SystemRandom,
-    pub metrics: Metrics,
+    pub metrics: Arc<Metrics>,
     /// Readable at once, whenever one asks.
     pub always_ready: Io,
     pub draining: Cell<bool>,
@@ -109,6 +109,7 @@ impl Worker {
         record: Record,
         rings: Arc<Rings>,
     ) -> std::io::Result<Rc<Self>> {
+        let metrics = shared.metrics.get(usize::from(core)).cloned().unwrap_or_default();
         let tokens = TokenCache::new(shared.config.limits.token_cache);
         let always_ready = Io::new(rustix::event::eventfd(1, EventfdFlags::CLOEXEC)?)?;
         Ok(Rc::new(Self {
@@ -129,7 +130,7 @@ impl Worker {
             full_ticks: Cell::new(0),
             bench: RefCell::default(),
             random: SystemRandom::new(),
-            metrics: Metrics::default(),
+            metrics,
             always_ready,
             draining: Cell::new(false),
             stopped: Cell::new(false),
@@ -171,6 +172,7 @@ impl Worker {
                 worker.replace_lost_ring();
                 worker.heed_the_disk();
                 worker.give_memory_back();
+                worker.gauge();
             }
         });
         let Some(post) = self.shared.cores.get(usize::from(self.core)).cloned() else { return Ok(()) };
@@ -240,6 +242,11 @@ impl Worker {
             Ok(()) => self.rings.put(self.core, self.record.borrow().handle()),
             Err(error) => tracing::error!(core = self.core, "cannot make a new ring: {error}"),
         }
+    }
+
+    fn gauge(&self) {
+        self.metrics.connections.set(self.roll.count() as u64);
+        self.metrics.ring_used_bytes.set(self.record.borrow().used_bytes());
     }
 
     /// A drained core stops by itself; every session that ends asks.

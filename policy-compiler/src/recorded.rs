@@ -82,9 +82,9 @@ fn segments(dir: &Path) -> std::io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// The recorder may be in the middle of the last segment's last frame, or of its header.
+/// The recorder may be behind the last segment's last frame, in the middle of it, or of its header.
 fn is_being_written(path: &Path, error: &Error) -> bool {
-    let in_frame = matches!(error, Error::Frame { damage: Damage::Cut, .. });
+    let in_frame = matches!(error, Error::Unsealed | Error::Frame { damage: Damage::Cut, .. });
     let short = std::fs::metadata(path).is_ok_and(|metadata| metadata.len() < HEADER_LEN as u64);
     in_frame || (matches!(error, Error::Header(_)) && short)
 }
@@ -98,7 +98,9 @@ fn read_one(path: &Path, keys: &[AuditorKey], sees: &mut impl Sees) -> Result<()
         match frame.frame {
             FrameType::Event => {}
             FrameType::Padding => continue,
-            FrameType::Index | FrameType::Seal => break,
+            FrameType::Index | FrameType::Seal => {
+                return reader.seal()?.map(|_| ()).ok_or(Error::Unsealed);
+            }
         }
         let head = frame.head;
         match frame.body() {
@@ -108,7 +110,7 @@ fn read_one(path: &Path, keys: &[AuditorKey], sees: &mut impl Sees) -> Result<()
             Err(error) => return Err(error),
         }
     }
-    Ok(())
+    Err(Error::Unsealed)
 }
 
 /// Values by session and ordinal, forgotten with the session.

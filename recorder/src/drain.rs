@@ -13,6 +13,7 @@ use crate::Error;
 use crate::clock::{self, Watch};
 use crate::retention::Due;
 use crate::store::Store;
+use crate::tally::Tally;
 
 /// Records taken into one write, in bytes.
 const BATCH_BYTES: usize = 1 << 20;
@@ -65,6 +66,7 @@ pub struct Drain {
     /// When the oldest written and not acknowledged byte was written.
     undurable_since: Option<Instant>,
     watch: Watch,
+    tally: Tally,
     /// By how much the wall clock was set since the start, in microseconds.
     set_ahead_us: i64,
 }
@@ -80,6 +82,7 @@ impl Drain {
             pressure: Pressure::Ok,
             undurable_since: None,
             watch,
+            tally: Tally::default(),
             set_ahead_us: 0,
         }
     }
@@ -162,6 +165,12 @@ impl Drain {
         Ok(())
     }
 
+    /// How many commands shared a sync so far.
+    #[must_use]
+    pub const fn tally(&self) -> Tally {
+        self.tally
+    }
+
     /// The descriptors to poll for.
     pub fn bells(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.rings.iter().map(|ring| ring.consumer.bell())
@@ -241,11 +250,14 @@ impl Drain {
         }
         self.rings.iter_mut().for_each(|ring| ring.consumer.written());
         let Some(since) = self.undurable_since else { return Ok(()) };
-        let due = now.duration_since(since) >= self.pace.sync_interval
+        let awaited = self.rings.iter().any(|ring| ring.consumer.is_awaited());
+        let due = awaited
+            || now.duration_since(since) >= self.pace.sync_interval
             || self.store.undurable_bytes() >= self.pace.undurable_bytes
-            || self.rings.iter().any(|ring| ring.consumer.is_awaited() || ring.ending.is_some());
+            || self.rings.iter().any(|ring| ring.ending.is_some());
         if due {
             self.store.sync()?;
+            self.tally.synced(self.store.commands(), awaited);
             self.acknowledge();
         }
         Ok(())
@@ -369,6 +381,7 @@ impl Drain {
         self.retire_ended()?;
         self.store.sync()?;
         self.acknowledge();
+        self.tally.log();
         self.store.seal()
     }
 }

@@ -54,8 +54,8 @@ impl Retention {
     pub fn start(directory: PathBuf, node: String, terms: Terms, interval: Duration) -> Result<Self, Error> {
         let (dues, due) = sync_channel(1);
         let (answers, answered) = sync_channel(1);
-        let place = Place { directory, node, terms };
-        let work = move || place.work(&dues, &answered, interval);
+        let mut remover = Remover::new(directory, node, terms);
+        let work = move || remover.work(&dues, &answered, interval);
         let thread = std::thread::Builder::new().name("retention".to_owned()).spawn(work);
         thread.map_err(|source| Error::Os { what: "cannot start a thread for retention", source })?;
         Ok(Self { due, answers })
@@ -74,27 +74,39 @@ impl Retention {
     }
 }
 
-struct Place {
+/// Looks for what is due, and removes it.
+pub struct Remover {
     directory: PathBuf,
     node: String,
     terms: Terms,
+    /// A removal that is in the record and not done: nothing else is asked for before it is.
+    begun: Option<(Due, [u8; TOMBSTONE_LEN])>,
+    /// The last error, which is told once.
+    told: String,
 }
 
-impl Place {
+impl Remover {
+    #[must_use]
+    pub const fn new(directory: PathBuf, node: String, terms: Terms) -> Self {
+        Self { directory, node, terms, begun: None, told: String::new() }
+    }
+
     fn work(
-        &self,
+        &mut self,
         dues: &SyncSender<Due>,
         answers: &Receiver<Option<[u8; TOMBSTONE_LEN]>>,
         interval: Duration,
     ) {
-        let told = |error: Error| tracing::warn!(%error, "retention: tried again later");
-        let _ = finish(&self.directory).map_err(told);
+        if let Err(error) = finish(&self.directory) {
+            self.tell(&error);
+        }
         loop {
-            match self.turn(dues, answers) {
+            let ask = |due| dues.send(due).ok().and_then(|()| answers.recv().ok().flatten());
+            match self.look(ask) {
                 // There may be more than one removal takes.
                 Ok(true) => continue,
-                Ok(false) => {}
-                Err(error) => told(error),
+                Ok(false) => self.told.clear(),
+                Err(error) => self.tell(&error),
             }
             if answers.recv_timeout(interval) == Err(RecvTimeoutError::Disconnected) {
                 return;
@@ -102,22 +114,35 @@ impl Place {
         }
     }
 
-    /// True: something was removed.
-    fn turn(
-        &self,
-        dues: &SyncSender<Due>,
-        answers: &Receiver<Option<[u8; TOMBSTONE_LEN]>>,
-    ) -> Result<bool, Error> {
-        let Some(due) = due(&self.directory, &self.node, &self.terms, clock::wall_unix_us())? else {
-            return Ok(false);
-        };
-        let (first, number, reason) = (due.first, due.tombstone.number, due.tombstone.reason);
-        if dues.send(due).is_err() {
-            return Ok(false);
+    fn tell(&mut self, error: &Error) {
+        let text = error.to_string();
+        if text != self.told {
+            tracing::warn!(%error, "retention: tried again at every look");
+            self.told = text;
         }
-        let Ok(Some(signed)) = answers.recv() else { return Ok(false) };
-        bury(&self.directory, number, &signed)?;
-        tracing::info!(first, last = number, %reason, "removed segments");
+    }
+
+    /// Removes what is due, once `sign` has it noted in the record and signed. True: something was removed. What could not be
+    /// finished is finished by a later look, and not noted again.
+    ///
+    /// # Errors
+    /// The disk's, or a segment's that cannot be read.
+    pub fn look(&mut self, sign: impl FnOnce(Due) -> Option<[u8; TOMBSTONE_LEN]>) -> Result<bool, Error> {
+        let (due, signed) = match self.begun.take() {
+            Some(begun) => begun,
+            None => {
+                let now = clock::wall_unix_us();
+                let Some(due) = due(&self.directory, &self.node, &self.terms, now)? else { return Ok(false) };
+                let Some(signed) = sign(due.clone()) else { return Ok(false) };
+                (due, signed)
+            }
+        };
+        let number = due.tombstone.number;
+        if let Err(error) = bury(&self.directory, number, &signed) {
+            self.begun = Some((due, signed));
+            return Err(error);
+        }
+        tracing::info!(first = due.first, last = number, reason = %due.tombstone.reason, "removed segments");
         Ok(true)
     }
 }

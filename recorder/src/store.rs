@@ -61,6 +61,8 @@ pub struct Store {
     own_ring: RingId,
     own_sequence: Sequence,
     retired: HashSet<RingId>,
+    /// Allowed commands in the segments that were sealed since the start.
+    sealed_commands: u64,
     /// The latest event of the recorder before this one.
     inherited_unix_us: i64,
 }
@@ -105,6 +107,7 @@ impl Store {
             own_ring,
             own_sequence,
             retired: HashSet::new(),
+            sealed_commands: 0,
             inherited_unix_us,
         };
         store.forget_dead_recorders();
@@ -226,6 +229,12 @@ impl Store {
         self.written - self.durable
     }
 
+    /// Allowed commands recorded since the start.
+    #[must_use]
+    pub fn commands(&self) -> u64 {
+        self.sealed_commands + self.builder().map_or(0, Builder::commands)
+    }
+
     /// Last recorded sequence of a ring; 0: none.
     #[must_use]
     pub fn last_sequence(&self, ring: RingId) -> Sequence {
@@ -267,8 +276,9 @@ impl Store {
     }
 
     fn write_padded(&mut self, pad: bool) -> Result<(), Error> {
+        let (builder, batch) = self.parts()?;
+        builder.settle(batch)?;
         if pad {
-            let (builder, batch) = self.parts()?;
             builder.pad(batch, BLOCK)?;
         }
         if self.batch.is_empty() {
@@ -345,6 +355,7 @@ impl Store {
         let builder = self.builder.take().ok_or_else(gone)?;
         let retired = &self.retired;
         let number = builder.header().number;
+        self.sealed_commands += builder.commands();
         let now = clock::wall_unix_us();
         let sealed = builder.seal(&mut self.batch, &self.key, now, |ring| retired.contains(&ring))?;
         self.write_tail()?;

@@ -8,11 +8,11 @@ mod sample;
 
 use std::time::Instant;
 
-use rig::judges::{Judges, borrowed, independent, load, record};
+use rig::judges::{Beside, Judges, borrowed, independent, load, record};
 use rig::{Rig, attach, lazy, producer, push};
 use weir_recorder::drain::{Drain, Turn};
 use weir_recorder::keys;
-use weir_segment::{Batch, Carry, HEADER_LEN, Header, Reader};
+use weir_segment::{Batch, Carry, HEADER_LEN, Header, Reader, SignedCheckpoint};
 
 /// A rig for each way of storing.
 fn rigs() -> impl Iterator<Item = Rig> {
@@ -275,6 +275,73 @@ fn replace_segments(rig: &Rig) {
     // An open end is no excuse for another's key.
     let faults = judges.judge(&[&foreign[0][..foreign[0].len() - 496]], true);
     assert_eq!(faults, [Some(("untrusted-key".to_owned(), 0))]);
+}
+
+/// The signed checkpoint of a sealed segment, as it is handed out.
+fn signed(segment: &[u8]) -> String {
+    let (_, seal) = Reader::new(std::io::Cursor::new(segment)).unwrap().seal().unwrap().unwrap();
+    SignedCheckpoint::of(seal).unwrap().to_string()
+}
+
+/// What a verifier remembers by itself.
+fn plain(segment: &[u8]) -> String {
+    let (statement, _) = Reader::new(std::io::Cursor::new(segment)).unwrap().seal().unwrap().unwrap();
+    format!("weir-checkpoint-1 {} {}", statement.number, statement.root)
+}
+
+#[test]
+fn a_recording_that_was_cut_or_written_anew_is_found_by_both_from_signed_checkpoints() {
+    let (rig, elsewhere) = (Rig::new(), Rig::new());
+    let segments = record(&rig, 4, 6);
+    let whole = borrowed(&segments);
+    let mut judges = Judges::trusting(&rig);
+    let every: Vec<String> = whole.iter().map(|segment| signed(segment)).collect();
+    let all = every.join("\n");
+    let mut judge = |checkpoints: &str, list: &[&[u8]]| {
+        let faults =
+            judges.judge_beside(&Beside::remembering(checkpoints), list, false).into_iter().enumerate();
+        faults.filter_map(|(place, fault)| fault.map(|(word, at)| (place, word, at))).collect::<Vec<_>>()
+    };
+    for sound in [all.clone(), format!("\n{}\r\n{}\n\n", every[2], plain(whole[2])), plain(whole[0])] {
+        assert_eq!(judge(&sound, &whole), [], "{sound}");
+    }
+    // The end is gone: the lowest of what is missed is named, behind the segments that are there.
+    assert_eq!(judge(&all, &whole[..3]), [(3, "set-back".to_owned(), 4)]);
+    assert_eq!(judge(&all, &whole[..1]), [(1, "set-back".to_owned(), 2)]);
+    assert_eq!(judge(&every[3], &whole[..1]), [(1, "set-back".to_owned(), 4)]);
+    // With the right key, from the beginning: sound by itself.
+    let key = keys::load(&rig.folder.path().join("key")).unwrap();
+    let (first, carry) = seal_again(whole[0], &rig, &key, &Carry::default(), Some(9));
+    let (second, _) = seal_again(whole[1], &rig, &key, &carry, Some(9));
+    let anew: [&[u8]; 2] = [&first, &second];
+    assert_eq!(judge(&format!("{}\n{}", signed(&first), signed(&second)), &anew), []);
+    let found = judge(&format!("{}\n{}", every[0], every[1]), &anew);
+    assert!(found.len() == 2 && found.iter().all(|(_, word, _)| word == "set-back"), "{found:?}");
+    // What contradicts itself, is another key's, or is no such thing, is no checkpoint.
+    let foreign = record(&elsewhere, 1, 6);
+    let refused = [(0, "refused".to_owned(), 0)];
+    for (what, text) in [
+        ("two of one number", format!("{}\n{}", every[0], signed(&first))),
+        ("two, one of them not signed", format!("{}\n{}", every[0], plain(&first))),
+        ("another recorder's", signed(&foreign[0])),
+        ("a seal of another number", every[0].replacen(" 1 ", " 2 ", 1)),
+        ("two in a line", format!("{} {}", every[0], every[1])),
+        (
+            "upper case",
+            every[0].to_uppercase().replacen("WEIR-SIGNED-CHECKPOINT-1", "weir-signed-checkpoint-1", 1),
+        ),
+        ("nothing", "\n \n".to_owned()),
+        ("words", format!("{}\nand so on", every[0])),
+    ] {
+        assert_eq!(judge(&text, &whole), refused, "{what}");
+    }
+    // Whatever is changed in one, it is none, or not of this recording.
+    for at in (0..every[0].len()).step_by(if scale() > 1 { 1 } else { 7 }) {
+        for other in ["0", "f", " ", "\u{a0}", "\u{661}"] {
+            let bent = format!("{}{other}{}", &every[0][..at], &every[0][at + 1..]);
+            assert!(bent == every[0] || judge(&bent, &whole) == refused, "byte {at} is {other:?}: {bent}");
+        }
+    }
 }
 
 /// Deterministic from its seed.

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use rig::judges::{Judges, borrowed, independent, load, record};
+use rig::judges::{Beside, Judges, borrowed, independent, load, record};
 use rig::{Rig, producer, push};
-use weir_recorder::retention::{self, Terms};
+use weir_recorder::retention::{self, Remover, Terms};
 use weir_recorder::store::tombstone_name;
 use weir_recorder::{keys, store};
 use weir_ring::Link;
@@ -63,7 +63,7 @@ fn what_is_over_the_age_goes_and_the_rest_verifies_behind_its_tombstone() {
     assert!(accepted && said.contains("removed by age"), "{said}");
     let left = load(&rig.segments());
     let mut judges = Judges::trusting(&rig);
-    let faults = judges.judge_behind(Some(&signed), &borrowed(&left), true);
+    let faults = judges.judge_beside(&Beside::behind(Some(&signed)), &borrowed(&left), true);
     assert!(faults.iter().all(Option::is_none), "{faults:?}");
     // Once more, on top of that: one tombstone tells of all.
     let stone = Tombstone::read(&remove(&rig, &by_age(time(19))).unwrap()).unwrap();
@@ -132,6 +132,34 @@ fn a_removal_that_was_interrupted_anywhere_verifies_and_is_completed() {
 }
 
 #[test]
+fn a_removal_that_cannot_be_finished_is_noted_once_and_finished_when_it_can_be() {
+    let rig = Rig::new();
+    record(&rig, 4, 6);
+    let first = rig.segments().join("000000000001.seg");
+    let terms = Terms { max_age_us: Some(1), ..Terms::default() };
+    let mut remover = Remover::new(rig.segments(), "node-1".to_owned(), terms);
+    let mut asked = 0;
+    let mut look = |remover: &mut Remover| {
+        remover.look(|due| {
+            asked += 1;
+            let signed = rig.store().sign_removal(&due).unwrap();
+            // What cannot be unlinked stands there now.
+            std::fs::remove_file(&first).unwrap();
+            std::fs::create_dir(&first).unwrap();
+            Some(signed)
+        })
+    };
+    for _ in 0..3 {
+        assert!(look(&mut remover).unwrap_err().to_string().contains("cannot remove"));
+    }
+    std::fs::remove_dir(&first).unwrap();
+    assert!(look(&mut remover).unwrap());
+    assert_eq!(asked, 1);
+    assert_eq!(names(&rig.segments())[..2], ["000000000003.tomb", "000000000004.seg"]);
+    assert!(independent(&rig, &[]).0);
+}
+
+#[test]
 fn what_the_archive_has_not_confirmed_is_kept() {
     let rig = Rig::new();
     let segments = record(&rig, 4, 6);
@@ -167,7 +195,7 @@ fn tombstones_bent_exchanged_taken_away_or_of_other_recordings_are_named_alike()
     let left = borrowed(&segments[2..]);
     let mut judges = Judges::trusting(&rig);
     let mut word = |stone: Option<&[u8]>, place: usize| {
-        let faults = judges.judge_behind(stone, &left, false);
+        let faults = judges.judge_beside(&Beside::behind(stone), &left, false);
         faults[place].clone().map(|(word, _)| word).unwrap_or_default()
     };
     assert_eq!(word(Some(&signed), 0) + &word(Some(&signed), 1), "");

@@ -190,10 +190,11 @@ class Report:
 
 
 class Verifier:
-    """Verifies segments in their order. `checkpoint` is (number, root), `auditors` are private keys."""
+    """Verifies segments in their order. `remembered` is the root of each checkpoint's number, `auditors` are private keys."""
 
-    def __init__(self, trusted, first=1, checkpoint=None, auditors=()):
-        self.trusted, self.first, self.checkpoint, self.auditors = trusted, first, checkpoint, auditors
+    def __init__(self, trusted, first=1, remembered=None, auditors=()):
+        self.trusted, self.first, self.auditors = trusted, first, auditors
+        self.remembered = dict(remembered or {})
         self.rings, self.complete, self.previous, self.newest = {}, False, None, None
 
     def following(self, data):
@@ -201,10 +202,10 @@ class Verifier:
         stone = Tombstone.read(data)
         if stone.public_key not in self.trusted:
             raise Fault("untrusted-key", 0, stone.public_key.hex())
-        if self.checkpoint and self.checkpoint[0] <= stone.number:
-            (number, root), self.checkpoint = self.checkpoint, None
-            if number == stone.number and root != stone.root:
-                raise Fault("set-back", 0, f"segment {number} is not the one that the checkpoint remembers")
+        covered = self.remembered.get(stone.number, stone.root)
+        self.remembered = {number: root for number, root in self.remembered.items() if number > stone.number}
+        if covered != stone.root:
+            raise Fault("set-back", 0, f"segment {stone.number} is not the one that the checkpoint remembers")
         self.previous = (stone.number, (stone.root, stone.sealed))
         return stone
 
@@ -323,7 +324,9 @@ class Verifier:
 
     def recall(self, statement, offset):
         self.newest = (statement.number, statement.root)
-        if self.checkpoint and self.checkpoint[0] == statement.number:
-            remembered, self.checkpoint = self.checkpoint, None
-            if remembered != self.newest:
-                raise Fault("set-back", offset, f"segment {statement.number} is not the one that is remembered")
+        if self.remembered.pop(statement.number, statement.root) != statement.root:
+            raise Fault("set-back", offset, f"segment {statement.number} is not the one that is remembered")
+
+    def forgotten(self):
+        """After the last segment: the lowest number that is remembered and was not there; None if all were."""
+        return min((number for number in self.remembered if number >= (self.first or 0)), default=None)

@@ -21,6 +21,7 @@ from blake3 import blake3
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+import checkpoints
 import tree
 from layouts import (
     HEAD_LEN, KEY_PREFIX, LEAF_KEY, MAX_EVENT_LEN, MOST, SALT_LEN, TOMBSTONE_LEN, TREE_KEY,
@@ -29,7 +30,7 @@ from layouts import (
 from recording import Verifier
 
 MAX_PROOF_FILE_LEN = 2 * MAX_EVENT_LEN + (1 << 20)
-PROOF_FORMAT, CHECKPOINT_FORMAT = "weir-proof-1", "weir-checkpoint-1"
+PROOF_FORMAT = "weir-proof-1"
 
 
 class Refused(Exception):
@@ -111,19 +112,22 @@ def auditor_key(path):
     return key
 
 
-def read_checkpoint(path):
+def read_checkpoints(path, trusted):
+    """What a file remembers, and whether the newest is written there afterwards: not among signed ones."""
     if path is None or not os.path.exists(path):
-        return None
+        return {}, path is not None
     with open(path, encoding="utf-8") as file:
-        words = file.read().split()
-    if len(words) != 3 or words[0] != CHECKPOINT_FORMAT or not words[1].isdecimal():
-        raise Refused(f"{path} is no checkpoint")
-    return int(words[1]), hexadecimal(words[2], 32)
+        text = file.read()
+    try:
+        known, signed = checkpoints.read(text, trusted)
+    except checkpoints.NoCheckpoint as error:
+        raise Refused(f"{path}: {error}") from None
+    return known, not signed
 
 
 def write_checkpoint(path, checkpoint):
     with open(path + ".new", "w", encoding="utf-8") as file:
-        file.write(f"{CHECKPOINT_FORMAT} {checkpoint[0]} {checkpoint[1].hex()}\n")
+        file.write(f"{checkpoints.FORMAT} {checkpoint[0]} {checkpoint[1].hex()}\n")
     os.replace(path + ".new", path)
 
 
@@ -132,7 +136,9 @@ def segments(arguments):
         every = sorted(entry.name for entry in entries if entry.is_file(follow_symlinks=False))
     names = [name for name in every if name.endswith(".seg")]
     auditors = [auditor_key(path) for path in arguments.auditor_key]
-    verifier = Verifier(trusted_keys(arguments.key), arguments.first, read_checkpoint(arguments.checkpoint), auditors)
+    trusted = trusted_keys(arguments.key)
+    remembered, is_own = read_checkpoints(arguments.checkpoint, trusted)
+    verifier = Verifier(trusted, arguments.first, remembered, auditors)
     lines, events, bad, closed = [], 0, 0, 0
     for name in [name for name in every if name.endswith(".tomb")][-1:]:
         line, bad, removed = tombstone(os.path.join(arguments.directory, name), verifier)
@@ -153,12 +159,13 @@ def segments(arguments):
         else:
             state = f"BAD   {name}  {fault}" if fault else f"ok    {name}  {report.events} events"
             print(state if fault or report.statement else state.replace("ok  ", "open"))
-    if not bad and verifier.checkpoint:
-        bad, number = 1, verifier.checkpoint[0]
+    number = verifier.forgotten()
+    if not bad and number is not None:
+        bad = 1
         lines.append({"file": None, "number": number, "events": 0, "fault": "set-back", "offset": None})
         if not arguments.json:
             print(f"BAD   set-back: segment {number} is remembered and not here")
-    if not bad and arguments.checkpoint and verifier.newest:
+    if not bad and is_own and verifier.newest:
         write_checkpoint(arguments.checkpoint, verifier.newest)
     if arguments.json:
         print(json.dumps(lines, indent=2))

@@ -41,6 +41,7 @@ const PEOPLE: [(&str, &str, &[&str], &[&str]); 6] = [
 struct PortNumbers {
     admin: u16,
     http: u16,
+    metrics: u16,
     postgres: u16,
     upstream: u16,
 }
@@ -71,6 +72,7 @@ async fn work(args: &UpArgs, bin: &Path, layout: &Layout, children: &mut Childre
     let numbers = PortNumbers {
         admin: ports.take()?,
         http: ports.take()?,
+        metrics: ports.take()?,
         postgres: ports.take()?,
         upstream: ports.take()?,
     };
@@ -162,6 +164,7 @@ fn prepare(
         .replace("@CORES@", &args.cores.to_string())
         .replace("@POSTGRES_PORT@", &numbers.postgres.to_string())
         .replace("@HTTP_PORT@", &numbers.http.to_string())
+        .replace("@METRICS_PORT@", &numbers.metrics.to_string())
         .replace("@ADMIN_PORT@", &numbers.admin.to_string())
         .replace("@POLICY_KEY@", policy_key)
         .replace("@ISSUER@", issuer)
@@ -278,6 +281,7 @@ async fn check(
         ("WEIR_PG_SCRATCH_UPSTREAM", sample.url("weir_scratch", &passwords.scratch, "scratch", ca)),
         ("WEIR_PG_SUPERUSER", sample.url("postgres", &passwords.superuser, "clinic", ca)),
         ("WEIR_HTTP_URL", http_url),
+        ("WEIR_METRICS_URL", format!("http://127.0.0.1:{}", numbers.metrics)),
         ("WEIR_DEV_ISSUER", path("issuer")),
         ("WEIR_TOKEN_JOB", path("tokens/job")),
         ("WEIR_TOKEN_ANALYST", path("tokens/analyst")),

@@ -161,7 +161,7 @@ pub(crate) async fn recorded(
 ) -> Result<Vec<Summary>, Failure> {
     person.needs_view()?;
     hub.chain.read("read-sessions", &person.identity, Value::Null).await?;
-    Ok(hub.store.recorded(&filter, &listed).await?)
+    Ok(hub.catalogue.recorded(&filter, &listed).await?)
 }
 
 /// What the catalogue has of one session.
@@ -173,16 +173,12 @@ pub(crate) async fn recorded_session(
     person.needs_view()?;
     let Ok(id) = session.parse::<SessionId>() else { return Ok(None) };
     hub.chain.read("read-session", &person.identity, json!({ "session": session })).await?;
-    // It is listed among those that did something from its beginning on: there is one that is it.
-    let since = i64::try_from(id.unix_ms().saturating_mul(1_000)).ok();
-    let until = since.map(|since| since.saturating_add(OPENING_US));
-    let filter = SessionFilter { since, until, ..SessionFilter::default() };
-    let mut found = hub.store.recorded(&filter, &ListFilter::default()).await?;
-    Ok(found.iter().position(|one| one.session == id).map(|at| found.swap_remove(at)))
+    // Of those that began before the next id, the newest.
+    let before = id.0.checked_add(1).map(SessionId);
+    let listed = ListFilter { before, newest: Some(1), ..ListFilter::default() };
+    let found = hub.catalogue.recorded(&SessionFilter::default(), &listed).await?;
+    Ok(found.into_iter().find(|one| one.session == id))
 }
-
-/// A session's first event is at most so much later than its id.
-const OPENING_US: i64 = 60_000_000;
 
 /// Ends the only live session that begins so.
 pub(crate) async fn kill(

@@ -15,6 +15,7 @@ use weir_control::{Revocation, SessionSummary};
 use super::Hub;
 use super::acts::{self, Answer, Kill, Revoke, Status};
 use super::answers::NotCounted;
+use super::catalogue;
 use super::person::Person;
 use crate::access::Access;
 use crate::chain::NotRecorded;
@@ -31,6 +32,7 @@ pub(super) fn router(hub: Arc<Hub>) -> Router {
         .route("/v1/budgets", get(budgets))
         .route("/v1/sessions", get(sessions))
         .route("/v1/sessions/{session}/kill", post(kill))
+        .route("/v1/catalogue", get(catalogue::list))
         .route("/v1/checkpoints", get(checkpoints))
         .route("/v1/access", get(access))
         .route("/v1/revocations", get(revocations).post(revoke))

@@ -193,7 +193,7 @@ fn number_of(path: &Path) -> Option<u64> {
 
 #[cfg(test)]
 #[path = "../../../crates/segment/tests/sample/mod.rs"]
-mod sample;
+pub(super) mod sample;
 
 #[cfg(test)]
 mod tests {

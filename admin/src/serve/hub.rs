@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, watch};
 use weir_control::{Ending, Issuer, SessionSummary, State, ToDataplane};
 use weir_token::Verifier;
 
+use super::catalogue::Catalogue;
 use super::checkpoints::Checkpoints;
 use super::issuers::Fetches;
 use crate::access::{self, Access};
@@ -32,6 +33,7 @@ pub(crate) struct Hub {
     pub(super) fetches: Fetches,
     /// How far the recording went, and what contradicts that.
     pub(super) checkpoints: Checkpoints,
+    pub(super) catalogue: Catalogue,
     current: watch::Sender<Arc<Current>>,
     /// Counts what pages that are open must show.
     stirs: watch::Sender<u64>,
@@ -80,6 +82,7 @@ impl Hub {
         let node = rustix::system::uname().nodename().to_string_lossy().into_owned();
         let minter = Minter::new(&format!("{node} {}", config.control.socket.display()));
         Ok(Self {
+            catalogue: Catalogue::new(&config),
             config,
             store,
             keys,
@@ -244,6 +247,7 @@ impl Hub {
     }
 
     pub(super) fn session_opened(&self, id: u64, session: SessionSummary) {
+        self.catalogue.named(&session);
         if let Some(link) = self.links().open.get_mut(&id) {
             link.sessions.insert(session.session.clone(), session);
         }

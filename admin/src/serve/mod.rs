@@ -5,6 +5,7 @@
 pub(crate) mod acts;
 mod answers;
 mod api;
+mod catalogue;
 mod checkpoints;
 mod control;
 mod door;
@@ -49,6 +50,7 @@ pub(crate) async fn run(config: Config) -> Result<()> {
     tokio::spawn(watch(hub.clone()));
     tokio::spawn(sweep(hub.clone()));
     tokio::spawn(checkpoints::watch(hub.clone()));
+    tokio::spawn(catalogue::follow(hub.clone()));
     let started = hub.clone();
     tokio::spawn(async move {
         started.record_start().await;

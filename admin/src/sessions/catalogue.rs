@@ -3,22 +3,24 @@
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
-use serde::{Serialize, Serializer};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use weir_segment::{Body, Close, Head, Kind, Open, SessionId, Verdict};
 
 use super::files::{self, Told};
 use super::find::{self, Wanted};
 use super::taking_in::{self, TakenIn};
 use crate::cli::{ListFilter, SessionFilter};
-use crate::state::Store;
+use crate::state::{Store, Taker};
 use crate::table;
 
 /// One session, as far as its events tell.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Summary {
-    #[serde(serialize_with = "as_text")]
+    #[serde(serialize_with = "as_text", deserialize_with = "from_text")]
     pub session: SessionId,
     pub opened_unix_ms: u64,
     pub closed_unix_ms: Option<u64>,
@@ -42,6 +44,10 @@ pub(crate) struct Summary {
     pub to_upstream_bytes: u64,
     pub to_client_bytes: u64,
     pub events: u64,
+}
+
+fn from_text<'de, D: Deserializer<'de>>(from: D) -> Result<SessionId, D::Error> {
+    String::deserialize(from)?.parse().map_err(D::Error::custom)
 }
 
 fn as_text<S: Serializer>(session: &SessionId, to: S) -> Result<S::Ok, S::Error> {
@@ -190,7 +196,8 @@ impl Summary {
             Some(_) | None => 1,
         };
         let state = if self.closed_unix_ms.is_some() { "closed" } else { "open" };
-        counted > 0 && listed.state.as_deref().is_none_or(|wanted| wanted == state)
+        let before = listed.before.is_none_or(|before| self.session < before);
+        counted > 0 && before && listed.state.as_deref().is_none_or(|wanted| wanted == state)
     }
 }
 
@@ -198,9 +205,9 @@ impl Summary {
 pub(super) fn list(dir: &Path, filter: &SessionFilter, listed: &ListFilter, json: bool) -> Result<ExitCode> {
     let (mut sessions, whole) = read_matching(dir, filter)?;
     sessions.retain(|session| session.is_listed(listed));
-    let newest = listed.newest.map_or(usize::MAX, |newest| newest as usize);
-    sessions.drain(..sessions.len().saturating_sub(newest));
-    print(&sessions, whole, json)
+    let at_most = listed.at_most().map_or(usize::MAX, |at_most| at_most as usize);
+    sessions.drain(..sessions.len().saturating_sub(at_most));
+    print(&sessions, listed, whole, json)
 }
 
 /// From a catalogue, which takes in what is new in the segments before.
@@ -212,17 +219,32 @@ pub(super) async fn list_known(
     json: bool,
 ) -> Result<ExitCode> {
     let store = Store::open(catalogue).await?;
-    let whole = told(taking_in::take_in(&store, dir).await?);
-    print(&store.recorded(filter, listed).await?, whole, json)
+    let whole = told(take_in_patiently(&store, dir).await?);
+    print(&store.recorded(filter, listed).await?, listed, whole, json)
 }
 
 /// Makes a catalogue anew.
 pub(super) async fn reindex(dir: &Path, catalogue: &Path) -> Result<ExitCode> {
     let store = Store::open(catalogue).await?;
-    store.forget_recorded().await?;
-    let taken = taking_in::take_in(&store, dir).await?;
+    let Some(taken) = taking_in::take_in_anew(&store, dir, Taker::new()?).await? else {
+        bail!("another process began to take these segments into {} anew: wait for it", catalogue.display());
+    };
     say!("took in {} events", taken.events);
     Ok(files::code(told(taken)))
+}
+
+/// Once whoever else is at it, such as the admin service, is done with what there is.
+async fn take_in_patiently(store: &Store, dir: &Path) -> Result<TakenIn> {
+    const LOOK_EVERY: Duration = Duration::from_millis(20);
+    let (taker, begun) = (Taker::new()?, Instant::now());
+    while begun.elapsed() < Duration::from_millis(Taker::CLAIM_MS) {
+        if let Some(taken) = taking_in::take_in(store, dir, taker).await? {
+            return Ok(taken);
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    eprintln!("weir-admin: another process is taking segments in; this is how far it is");
+    Ok(TakenIn::default())
 }
 
 /// Says what could not be taken in; whether that was nothing.
@@ -242,7 +264,18 @@ fn told(taken: TakenIn) -> bool {
     taken.not_whole == 0
 }
 
-fn print(sessions: &[Summary], whole: bool, json: bool) -> Result<ExitCode> {
+/// As `list` shows them.
+pub(super) fn print(sessions: &[Summary], listed: &ListFilter, whole: bool, json: bool) -> Result<ExitCode> {
+    if let Some(first) = sessions.first()
+        && listed.newest.is_none()
+        && listed.at_most() == u32::try_from(sessions.len()).ok()
+    {
+        eprintln!(
+            "weir-admin: these are the newest {}; --before {} shows what was before, --all everything",
+            sessions.len(),
+            first.session
+        );
+    }
     if json {
         say!("{}", serde_json::to_string_pretty(&sessions)?);
         return Ok(files::code(whole));

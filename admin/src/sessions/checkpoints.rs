@@ -3,8 +3,8 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail};
-use weir_segment::{Checkpoint, SignedCheckpoint, Verifier};
+use anyhow::{Context as _, Result};
+use weir_segment::{Checkpoint, Checkpoints, SignedCheckpoint, Verifier};
 
 use crate::cli::{ServiceArg, VerifyArgs};
 use crate::serve::CHECKPOINTS_A_PAGE;
@@ -13,7 +13,7 @@ use crate::service::Service;
 /// What must still be there.
 #[derive(Debug, Default)]
 pub(super) struct Remembered {
-    checkpoints: Vec<Checkpoint>,
+    checkpoints: Checkpoints,
     /// The auditor's own file, which the newest is written to afterwards.
     own: Option<PathBuf>,
 }
@@ -25,44 +25,15 @@ impl Remembered {
     /// The auditor's: a line that is no checkpoint, or is signed by a key that is not trusted.
     pub(super) fn read(path: Option<&Path>, trusted: &[[u8; 32]]) -> Result<Self> {
         let Some(path) = path else { return Ok(Self::default()) };
-        let mut remembered = Self { checkpoints: Vec::new(), own: Some(path.to_owned()) };
         let text = match std::fs::read_to_string(path) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(remembered),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                return Ok(Self { own: Some(path.to_owned()), ..Self::default() });
+            }
             text => text.with_context(|| format!("cannot read {}", path.display()))?,
         };
-        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-        for line in lines {
-            let name = || path.display().to_string();
-            match line.parse::<SignedCheckpoint>() {
-                Ok(signed) => {
-                    if !trusted.contains(&signed.statement().public_key) {
-                        bail!(
-                            "{}: a checkpoint of segment {} is signed by a key that is not trusted",
-                            name(),
-                            signed.checkpoint().number
-                        );
-                    }
-                    remembered.own = None;
-                    remembered.add(signed.checkpoint())?;
-                }
-                Err(_) => remembered.add(line.parse().with_context(name)?)?,
-            }
-        }
-        if remembered.checkpoints.is_empty() {
-            bail!("{} holds no checkpoint", path.display());
-        }
-        Ok(remembered)
-    }
-
-    fn add(&mut self, checkpoint: Checkpoint) -> Result<()> {
-        if self.checkpoints.iter().any(|known| known.number == checkpoint.number && *known != checkpoint) {
-            bail!(
-                "checkpoints contradict each other about segment {}: it was written anew",
-                checkpoint.number
-            );
-        }
-        self.checkpoints.push(checkpoint);
-        Ok(())
+        let checkpoints = Checkpoints::read(&text, trusted).with_context(|| path.display().to_string())?;
+        let own = (!checkpoints.signed).then(|| path.to_owned());
+        Ok(Self { checkpoints, own })
     }
 
     /// Adds what the admin service keeps, if it is named and answers; the answer is how many that were.
@@ -78,15 +49,16 @@ impl Remembered {
         };
         // Another node's are not about this recording.
         let kept = kept.iter().filter(|signed| trusted.contains(&signed.statement().public_key));
-        let before = self.checkpoints.len();
+        let before = self.checkpoints.known.len();
         for signed in kept {
-            self.add(signed.checkpoint())?;
+            self.checkpoints.add(signed.checkpoint())?;
         }
-        Ok(self.checkpoints.len() - before)
+        Ok(self.checkpoints.known.len() - before)
     }
 
     pub(super) fn hold_against<'k>(&self, verifier: Verifier<'k>) -> Verifier<'k> {
-        self.checkpoints.iter().fold(verifier, |verifier, checkpoint| verifier.remembering(*checkpoint))
+        let known = self.checkpoints.known.iter();
+        known.fold(verifier, |verifier, (&number, &root)| verifier.remembering(Checkpoint { number, root }))
     }
 
     /// Writes how far the recording went to the auditor's own file. Never leaves half of one behind.

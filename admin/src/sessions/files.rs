@@ -100,9 +100,9 @@ pub(super) fn walk_blocks(
     Ok(whole)
 }
 
-/// The recorder may be in the middle of the last segment's last frame, or of its header.
+/// The recorder may be behind the last segment's last frame, in the middle of it, or of its header.
 fn is_being_written(path: &Path, error: &Error) -> Result<bool> {
-    let in_frame = matches!(error, Error::Frame { damage: Damage::Cut, .. });
+    let in_frame = matches!(error, Error::Unsealed | Error::Frame { damage: Damage::Cut, .. });
     Ok(in_frame || matches!(error, Error::Header(_)) && std::fs::metadata(path)?.len() < HEADER_LEN as u64)
 }
 
@@ -120,8 +120,9 @@ fn walk_one(
         Ok(reader) => reader,
         Err(error) => return Ok(Err(error)),
     };
-    let blocks = select(&mut reader).unwrap_or_else(|| vec![(HEADER_LEN as u64, u64::MAX)]);
-    for (from, to) in blocks {
+    let selected = select(&mut reader);
+    let whole = selected.is_none();
+    for (from, to) in selected.unwrap_or_else(|| vec![(HEADER_LEN as u64, u64::MAX)]) {
         if let Err(error) = reader.seek(from) {
             return Ok(Err(error));
         }
@@ -129,7 +130,16 @@ fn walk_one(
             return Ok(Err(error));
         }
     }
-    Ok(Ok(()))
+    // Whoever selected has read the index, which the seal signs.
+    Ok(if whole { end(&mut reader) } else { Ok(()) })
+}
+
+/// What follows the events: an index as it was signed, and the seal.
+fn end(reader: &mut Reader<Input>) -> std::result::Result<(), Error> {
+    match reader.seal()? {
+        Some(_) => reader.index().map(|_| ()),
+        None => Err(Error::Unsealed),
+    }
 }
 
 /// From where the reader stands.
@@ -141,7 +151,7 @@ fn walk_range(
     while reader.offset() < to {
         let mut frame = match reader.next() {
             Ok(Some(frame)) => frame,
-            Ok(None) => break,
+            Ok(None) => return Ok(Err(Error::Unsealed)),
             Err(error) => return Ok(Err(error)),
         };
         match frame.frame {

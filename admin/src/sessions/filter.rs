@@ -1,7 +1,7 @@
 //! What `sessions list` and `search` may be asked for, as arguments and as the words that an index has.
 
 use clap::Args;
-use weir_segment::Field;
+use weir_segment::{Field, SessionId};
 
 #[derive(Args, Default, PartialEq, Eq)]
 pub(crate) struct SessionFilter {
@@ -51,9 +51,25 @@ pub(crate) struct ListFilter {
     /// Only sessions with a command that was decided so
     #[arg(long, value_name = "VERDICT", value_parser = ["allow", "deny", "hold"])]
     pub with: Option<String>,
-    /// Only so many of the newest
+    /// Only so many of the newest; 1000 unless said otherwise
     #[arg(long, value_name = "N")]
     pub newest: Option<u32>,
+    /// Only sessions that began before this one: the page before the one that began with it
+    #[arg(long, value_name = "SESSION")]
+    pub before: Option<SessionId>,
+    /// All of them, however many
+    #[arg(long, conflicts_with = "newest")]
+    pub all: bool,
+}
+
+impl ListFilter {
+    /// Sessions that a list shows where it is not told how many.
+    pub(crate) const PAGE: u32 = 1000;
+
+    /// How many sessions are listed at most.
+    pub(crate) fn at_most(&self) -> Option<u32> {
+        (!self.all).then(|| self.newest.unwrap_or(Self::PAGE))
+    }
 }
 
 #[derive(Args, Default)]

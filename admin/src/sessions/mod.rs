@@ -10,6 +10,7 @@ mod files;
 pub(crate) mod filter;
 mod find;
 mod http;
+mod known;
 mod originals;
 mod page;
 mod postgres;
@@ -33,9 +34,13 @@ use weir_segment::SessionId;
 pub(crate) use catalogue::Summary;
 pub(crate) use export::Format;
 pub(crate) use files::segments as segment_files;
+pub(crate) use known::list_at_service;
 pub(crate) use originals::Peer;
 pub(crate) use reconcile::Backend;
 pub(crate) use replay::Since;
+#[cfg(test)]
+pub(crate) use taking_in::take_in_anew;
+pub(crate) use taking_in::{TakenIn, take_in};
 pub(crate) use verify::public_keys;
 
 use crate::cli::{ReconcileArgs, Recorded, ReplayArgs, Report};

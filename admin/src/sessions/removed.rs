@@ -13,7 +13,7 @@ use crate::when;
 
 /// A directory's tombstone, as it was judged.
 #[derive(Debug, Serialize)]
-pub(super) struct Removed {
+pub(super) struct JudgedTombstone {
     pub file: String,
     /// All segments up to this one are gone.
     pub number: u64,
@@ -32,7 +32,10 @@ pub(super) struct Removed {
 ///
 /// # Errors
 /// The directory's; or there is no segment in it.
-pub(super) fn follow(dir: &Path, verifier: &mut Verifier<'_>) -> Result<(Option<Removed>, Vec<PathBuf>)> {
+pub(super) fn follow(
+    dir: &Path,
+    verifier: &mut Verifier<'_>,
+) -> Result<(Option<JudgedTombstone>, Vec<PathBuf>)> {
     let mut segments = files::segments(dir)?;
     let removed = match files::tombstone(dir)? {
         None => None,
@@ -41,7 +44,7 @@ pub(super) fn follow(dir: &Path, verifier: &mut Verifier<'_>) -> Result<(Option<
             if let Ok(stone) = &judged {
                 segments.retain(|path| files::number(path).is_none_or(|number| number > stone.number));
             }
-            Some(Removed::new(&path, judged))
+            Some(JudgedTombstone::new(&path, judged))
         }
     };
     if segments.is_empty() {
@@ -60,7 +63,7 @@ fn read(path: &Path) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-impl Removed {
+impl JudgedTombstone {
     fn new(path: &Path, judged: std::result::Result<Tombstone, Fault>) -> Self {
         let (stone, fault) = match judged {
             Ok(stone) => (stone, None),
@@ -80,7 +83,7 @@ impl Removed {
     }
 }
 
-impl std::fmt::Display for Removed {
+impl std::fmt::Display for JudgedTombstone {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { file, number, events, bytes, reason, .. } = self;
         if let Some(finding) = &self.finding {

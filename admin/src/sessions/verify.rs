@@ -9,7 +9,7 @@ use serde::Serialize;
 use weir_segment::{AuditorKey, Fault, Finding, Report, Verifier};
 
 use super::checkpoints::Remembered;
-use super::removed::{self, Removed};
+use super::removed::{self, JudgedTombstone};
 use super::{auditor, files};
 use crate::cli::VerifyArgs;
 use crate::progress;
@@ -128,7 +128,7 @@ impl Line {
     }
 
     /// What is gone on purpose.
-    fn of(removed: &Removed) -> Self {
+    fn of(removed: &JudgedTombstone) -> Self {
         Self {
             file: removed.file.clone(),
             number: removed.number,

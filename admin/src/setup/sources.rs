@@ -59,7 +59,7 @@ pub(super) fn config(answers: &Answers, place: &Place, trusted: &str) -> Result<
     Ok(format!(
         "# This node. Programs refuse keys that they do not know, naming the line. After a change:\n\
          # systemctl reload weir-dataplane (certificates, policy), or restart what the section is of.\n\n\
-         [node]\nname = {name}\n# cores = 2               # default: all\n\n\
+         [node]\nname = {name}\n# cores = 2               # default: all\nmetrics = \"127.0.0.1:9464\"   # /metrics, /healthz, /readyz for monitoring, in plain HTTP\n\n\
          [[listener]]\nprotocol = \"postgres\"\naddress = \"{listen}\"\ncert = {cert}\nkey = {key}\n\n\
          # Compiled by: weir-policy compile --key {policy_key} --out {bundle_path} {policy}\n\
          [policy]\nbundle = {bundle}\ntrusted_keys = [{trusted}]\n\n\

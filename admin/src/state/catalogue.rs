@@ -1,15 +1,15 @@
 //! Recorded sessions, one row each, and how far segments were taken in: both change in one step, so that a process that dies
-//! goes on where it was.
+//! goes on where it was. One process takes in at a time, or what two read would count twice. `listing` reads it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use anyhow::Result;
 use sqlx::sqlite::SqliteRow;
-use sqlx::{QueryBuilder, Row as _, Sqlite, Transaction};
+use sqlx::{Row as _, Sqlite, Transaction};
+use weir_control::{Protocol, SessionSummary};
 use weir_segment::{RingId, Sequence, SessionId};
 
 use super::Store;
-use crate::cli::{ListFilter, SessionFilter};
 use crate::sessions::Summary;
 
 /// Where reading goes on: a segment by its number and id, and a frame's offset in it.
@@ -24,7 +24,9 @@ pub(crate) struct Until {
 #[derive(Debug, Default)]
 pub(crate) struct Added {
     pub sessions: HashMap<SessionId, Taken>,
+    /// How far each ring is, and which of them went on since the last stretch.
     pub rings: HashMap<RingId, Sequence>,
+    pub moved: HashSet<RingId>,
     pub until: Until,
 }
 
@@ -34,6 +36,24 @@ pub(crate) struct Taken {
     pub summary: Summary,
     pub first_unix_us: i64,
     pub last_unix_us: i64,
+}
+
+/// Whoever takes in, for as long as a claim holds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Taker([u8; 16]);
+
+impl Taker {
+    /// A claim that is not renewed by adding something ends after so many milliseconds: its process died.
+    pub(crate) const CLAIM_MS: u64 = 30_000;
+
+    /// # Errors
+    /// The system's: no randomness.
+    pub(crate) fn new() -> Result<Self> {
+        let mut id = [0; 16];
+        let filled = ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut id);
+        filled.map_err(|_| anyhow::anyhow!("the system has no randomness"))?;
+        Ok(Self(id))
+    }
 }
 
 const ADD: &str = "
@@ -49,6 +69,14 @@ const ADD: &str = "
         allowed = allowed + ?16, denied = denied + ?17, held = held + ?18,
         to_upstream_bytes = to_upstream_bytes + ?19, to_client_bytes = to_client_bytes + ?20, events = events + ?21,
         first_at = min(first_at, ?22), last_at = max(last_at, ?23)";
+
+const NAME: &str = "
+    UPDATE recorded_sessions SET
+        protocol = iif(protocol = '', ?2, protocol), issuer = iif(issuer = '', ?3, issuer),
+        subject = iif(subject = '', ?4, subject), groups = iif(groups = '[]', ?5, groups), run = coalesce(run, ?6),
+        connection = iif(connection = '', ?7, connection), role = iif(role = '', ?8, role),
+        client_address = iif(client_address = '', ?9, client_address)
+    WHERE session = ?1";
 
 impl Store {
     /// # Errors
@@ -71,16 +99,53 @@ impl Store {
         Ok((until, rows.iter().map(ring).collect::<Result<_>>()?))
     }
 
-    /// Adds a stretch of segments, and where it ended.
+    /// Whether `taker` may take in from now on: nobody else is at it.
+    ///
+    /// # Errors
+    /// The database's.
+    pub(crate) async fn claim_recorded(&self, taker: Taker, now_ms: u64) -> Result<bool> {
+        let mut change = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+        let now = i64::try_from(now_ms)?;
+        let row =
+            sqlx::query("SELECT taker, expires_at FROM recorded_taker").fetch_optional(&mut *change).await?;
+        if let Some(row) = row {
+            let (other, expires): (&[u8], i64) = (row.try_get(0)?, row.try_get(1)?);
+            // One from a clock that was set back since holds no longer than any.
+            let holds = (now..=now + Taker::CLAIM_MS.cast_signed()).contains(&expires);
+            if holds && other != taker.0 {
+                return Ok(false);
+            }
+        }
+        claim(&mut change, taker, now_ms).await?;
+        change.commit().await?;
+        Ok(true)
+    }
+
+    /// Lets others take in.
+    ///
+    /// # Errors
+    /// The database's: they wait for the claim's end then.
+    pub(crate) async fn release_recorded(&self, taker: Taker) -> Result<()> {
+        let release = sqlx::query("DELETE FROM recorded_taker WHERE taker = ?1").bind(taker.0.as_slice());
+        release.execute(&self.pool).await?;
+        Ok(())
+    }
+
+    /// Adds a stretch of segments, and where it ended. False: another process has taken over, and nothing was added.
     ///
     /// # Errors
     /// The database's: nothing was added then.
-    pub(crate) async fn add_recorded(&self, added: &Added) -> Result<()> {
+    pub(crate) async fn add_recorded(&self, taker: Taker, added: &Added, now_ms: u64) -> Result<bool> {
         let mut change = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+        let row = sqlx::query("SELECT taker FROM recorded_taker").fetch_optional(&mut *change).await?;
+        if row.is_none_or(|row| row.try_get::<&[u8], _>(0).ok() != Some(taker.0.as_slice())) {
+            return Ok(false);
+        }
+        claim(&mut change, taker, now_ms).await?;
         for taken in added.sessions.values() {
             add(&mut change, taken).await?;
         }
-        for (ring, sequence) in &added.rings {
+        for (ring, sequence) in added.rings.iter().filter(|(ring, _)| added.moved.contains(ring)) {
             sqlx::query("INSERT OR REPLACE INTO recorded_rings VALUES (?1, ?2)")
                 .bind(ring.0.cast_signed())
                 .bind(i64::try_from(sequence.0)?)
@@ -93,15 +158,44 @@ impl Store {
             .bind(i64::try_from(added.until.offset)?)
             .execute(&mut *change)
             .await?;
-        Ok(change.commit().await?)
+        change.commit().await?;
+        Ok(true)
     }
 
-    /// Forgets every recorded session, so that segments are taken in from their beginning.
+    /// Says who sessions are whose openings no key of this process opens; what is known from the recording stays. The answer is
+    /// those that the recording does not tell of yet.
+    ///
+    /// # Errors
+    /// The database's: nobody was named then.
+    pub(crate) async fn name_recorded(&self, sessions: Vec<SessionSummary>) -> Result<Vec<SessionSummary>> {
+        let mut unknown = Vec::new();
+        let mut change = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+        for session in sessions {
+            let named = sqlx::query(NAME)
+                .bind(&session.session)
+                .bind(protocol_word(session.protocol))
+                .bind(&session.issuer)
+                .bind(&session.subject)
+                .bind(serde_json::to_string(&session.groups)?)
+                .bind(&session.run)
+                .bind(&session.connection)
+                .bind(&session.role)
+                .bind(&session.client);
+            if named.execute(&mut *change).await?.rows_affected() == 0 {
+                unknown.push(session);
+            }
+        }
+        change.commit().await?;
+        Ok(unknown)
+    }
+
+    /// Forgets every recorded session, so that segments are taken in from their beginning: by `taker`, whoever was at it.
     ///
     /// # Errors
     /// The database's.
-    pub(crate) async fn forget_recorded(&self) -> Result<()> {
+    pub(crate) async fn forget_recorded(&self, taker: Taker, now_ms: u64) -> Result<()> {
         let mut change = self.pool.begin_with("BEGIN IMMEDIATE").await?;
+        claim(&mut change, taker, now_ms).await?;
         for forget in
             ["DELETE FROM recorded_sessions", "DELETE FROM recorded_rings", "DELETE FROM recorded_until"]
         {
@@ -109,49 +203,23 @@ impl Store {
         }
         Ok(change.commit().await?)
     }
+}
 
-    /// The sessions that pass a filter, in the order they began; with `newest`, only so many of the last.
-    ///
-    /// # Errors
-    /// The database's.
-    pub(crate) async fn recorded(&self, filter: &SessionFilter, listed: &ListFilter) -> Result<Vec<Summary>> {
-        let mut query = QueryBuilder::<Sqlite>::new("SELECT * FROM recorded_sessions WHERE 1");
-        let names = [
-            (" AND subject = ", &filter.subject),
-            (" AND connection = ", &filter.connection),
-            (" AND role = ", &filter.role),
-            (" AND issuer = ", &filter.issuer),
-            (" AND run = ", &filter.run),
-        ];
-        for (column, wanted) in names {
-            if let Some(wanted) = wanted {
-                query.push(column).push_bind(wanted);
-            }
-        }
-        if let Some(since) = filter.since {
-            query.push(" AND last_at >= ").push_bind(since);
-        }
-        if let Some(until) = filter.until {
-            query.push(" AND first_at < ").push_bind(until);
-        }
-        match listed.with.as_deref() {
-            Some("allow") => query.push(" AND allowed > 0"),
-            Some("deny") => query.push(" AND denied > 0"),
-            Some("hold") => query.push(" AND held > 0"),
-            Some(_) | None => &mut query,
-        };
-        match listed.state.as_deref() {
-            Some("open") => query.push(" AND closed_at IS NULL"),
-            Some("closed") => query.push(" AND closed_at IS NOT NULL"),
-            Some(_) | None => &mut query,
-        };
-        query.push(" ORDER BY session DESC");
-        if let Some(newest) = listed.newest {
-            query.push(" LIMIT ").push_bind(newest);
-        }
-        let rows = query.build().fetch_all(&self.pool).await?;
-        rows.iter().rev().map(summary).collect()
+/// As an opening has it.
+const fn protocol_word(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Http => "http",
+        Protocol::Postgres => "postgres",
     }
+}
+
+async fn claim(change: &mut Transaction<'_, Sqlite>, taker: Taker, now_ms: u64) -> Result<()> {
+    sqlx::query("INSERT OR REPLACE INTO recorded_taker VALUES (1, ?1, ?2)")
+        .bind(taker.0.as_slice())
+        .bind(i64::try_from(now_ms + Taker::CLAIM_MS)?)
+        .execute(&mut **change)
+        .await?;
+    Ok(())
 }
 
 async fn add(change: &mut Transaction<'_, Sqlite>, taken: &Taken) -> Result<()> {
@@ -180,34 +248,6 @@ async fn add(change: &mut Transaction<'_, Sqlite>, taken: &Taken) -> Result<()> 
     Ok(())
 }
 
-fn unsigned(row: &SqliteRow, column: usize) -> Result<u64> {
+pub(super) fn unsigned(row: &SqliteRow, column: usize) -> Result<u64> {
     Ok(u64::try_from(row.try_get::<i64, _>(column)?)?)
-}
-
-fn summary(row: &SqliteRow) -> Result<Summary> {
-    let session: SessionId = row.try_get::<&str, _>(0)?.parse()?;
-    Ok(Summary {
-        session,
-        opened_unix_ms: session.unix_ms(),
-        closed_unix_ms: row.try_get::<Option<i64>, _>(1)?.map(u64::try_from).transpose()?,
-        close_reason: row.try_get(2)?,
-        protocol: row.try_get(3)?,
-        issuer: row.try_get(4)?,
-        subject: row.try_get(5)?,
-        groups: serde_json::from_str(row.try_get(6)?)?,
-        run: row.try_get(7)?,
-        purpose: row.try_get(8)?,
-        application: row.try_get(9)?,
-        connection: row.try_get(10)?,
-        role: row.try_get(11)?,
-        client_address: row.try_get(12)?,
-        upstream_address: row.try_get(13)?,
-        node: row.try_get(14)?,
-        allowed: unsigned(row, 15)?,
-        denied: unsigned(row, 16)?,
-        held: unsigned(row, 17)?,
-        to_upstream_bytes: unsigned(row, 18)?,
-        to_client_bytes: unsigned(row, 19)?,
-        events: unsigned(row, 20)?,
-    })
 }

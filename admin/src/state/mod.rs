@@ -4,6 +4,7 @@ mod budgets;
 mod catalogue;
 mod checkpoints;
 mod holds;
+mod listing;
 mod revocations;
 mod visits;
 
@@ -17,7 +18,7 @@ use sqlx::sqlite::{
 use sqlx::{Sqlite, Transaction};
 
 pub(crate) use budgets::{NewRun, StoredBudget};
-pub(crate) use catalogue::{Added, Taken, Until};
+pub(crate) use catalogue::{Added, Taken, Taker, Until};
 pub(crate) use checkpoints::Kept;
 pub(crate) use holds::{Approver, Ending, Status, StoredHold, Vote};
 pub(crate) use visits::{IdHash, StoredVisit};
@@ -60,6 +61,11 @@ impl Store {
             .await
             .with_context(|| format!("cannot bring {} up to date", path.display()))?;
         Ok(Self { pool })
+    }
+
+    /// Waits for what is under way, and lets go of the files.
+    pub(crate) async fn close(&self) {
+        self.pool.close().await;
     }
 
     pub(crate) async fn version(&self) -> Result<u64> {

@@ -46,6 +46,7 @@ impl Asked {
             state: one_of(&self.state, &["open", "closed"]),
             with: one_of(&self.with, &["allow", "deny", "hold"]),
             newest: Some(NEWEST),
+            ..ListFilter::default()
         };
         (sessions, listed)
     }

@@ -171,4 +171,5 @@ fn operation_appending_1_kib_to_a_segment(builder: &mut Builder, out: &mut Batch
             })
             .unwrap();
     }
+    builder.settle(out).unwrap();
 }

@@ -24,6 +24,8 @@ pub struct Batch {
     hash: Option<StoredHash>,
     /// How much of the memory it has.
     hashed: usize,
+    /// Where frames begin that are not whole yet.
+    unsettled: Option<usize>,
 }
 
 impl Batch {
@@ -41,7 +43,7 @@ impl Batch {
     /// Begins anew, once what it holds was written. The memory stays.
     pub fn clear(&mut self) {
         self.hash_to(self.len);
-        (self.len, self.hashed) = (0, 0);
+        (self.len, self.hashed, self.unsettled) = (0, 0, None);
     }
 
     pub fn extend_from_slice(&mut self, bytes: &[u8]) {
@@ -55,10 +57,10 @@ impl Batch {
 
     /// `len` more bytes at the end, whose content is arbitrary.
     pub(crate) fn room(&mut self, len: usize) -> &mut [u8] {
-        let waiting = self.len - self.hashed;
+        let waiting = self.unsettled.unwrap_or(self.len).saturating_sub(self.hashed);
         if let Some(hash) = self.hash.as_ref().filter(|_| waiting >= HASHED_LEN) {
             let over = (hash.len() + waiting as u64) % HASHED_LEN as u64;
-            self.hash_to(self.len - over as usize);
+            self.hash_to(self.hashed + waiting - over as usize);
         }
         let start = self.len;
         self.len += len;
@@ -66,6 +68,23 @@ impl Batch {
             self.memory.resize(self.len, 0);
         }
         self.memory.get_mut(start..self.len).unwrap_or_default()
+    }
+
+    /// Room as [`Batch::room`] gives it, which is not hashed before [`Batch::settle`].
+    pub(crate) fn unsettled_room(&mut self, len: usize) -> &mut [u8] {
+        let start = self.len;
+        self.unsettled.get_or_insert(start);
+        self.room(len)
+    }
+
+    /// Everything that was not written yet.
+    pub(crate) fn unsettled_bytes(&mut self) -> &mut [u8] {
+        self.memory.get_mut(..self.len).unwrap_or_default()
+    }
+
+    /// All frames are whole.
+    pub(crate) const fn settle(&mut self) {
+        self.unsettled = None;
     }
 
     /// Gives back what is behind the first `len` bytes: at most what the last call of `room` gave.

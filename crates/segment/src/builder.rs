@@ -6,14 +6,15 @@ use ring::rand::SecureRandom;
 use crate::batch::Batch;
 use crate::body::Body;
 use crate::envelope::{self, DataKey};
-use crate::event::{Event, HEAD_LEN, Head, MAX_EVENT_LEN, put};
+use crate::event::{Event, HEAD_LEN, Head, MAX_EVENT_LEN};
 use crate::frame::{self, FRAME_HEADER_LEN, FrameType, Lengths, TAG_LEN};
-use crate::hash::{self, Digest, IndexHash, LEAF_PREFIX_LEN, SALT_LEN, Salts, StoredHash};
+use crate::hash::{Digest, IndexHash, LEAF_PREFIX_LEN, SALT_LEN, Salts, StoredHash};
 use crate::header::{self, Compression, FRONT_LEN, Header, MAX_RECIPIENTS};
-use crate::ledger::{Carry, Ledger};
+use crate::ledger::{Carry, Ledger, Met};
 use crate::merkle::Tree;
 use crate::payload::{Packer, Secrets, is_plain};
 use crate::seal::{SEAL_PAYLOAD_LEN, Seal, SigningKey, Statement};
+use crate::waiting::{Unhashed, Waiting};
 use crate::words::{Words, has_words};
 use crate::{Error, RingId, Sequence, SessionId, view};
 
@@ -41,6 +42,8 @@ pub struct Builder {
     pub(crate) words: Option<Words>,
     pub(crate) tree: Tree,
     pub(crate) ledger: Ledger,
+    /// Events whose frames are not whole yet.
+    pub(crate) waiting: Waiting,
     /// Bytes of the file so far, batches not yet written included.
     pub(crate) len: u64,
     pub(crate) after_unclean_end: bool,
@@ -83,8 +86,10 @@ impl Builder {
         out.begin(header.has_stored_digest().then(StoredHash::new));
         out.extend_from_slice(bytes.as_slice());
         let salts = secrets.salts(0);
+        let genesis = header::digest(&bytes);
         Ok(Self {
-            genesis: header::digest(&bytes),
+            genesis,
+            waiting: Waiting::new(genesis),
             secrets: Some((secrets, salts)),
             packer,
             words: Some(Words::default()),
@@ -97,7 +102,7 @@ impl Builder {
     }
 
     /// Appends one event of `len` bytes (head and body), which `fill` copies into place: all of them, the place holds
-    /// something else before.
+    /// something else before. It is not whole before [`Builder::settle`].
     ///
     /// # Errors
     /// The producer's: an event shorter than a head or longer than the maximum. The caller's: an event that must be
@@ -116,56 +121,79 @@ impl Builder {
         if len > MAX_EVENT_LEN {
             return Err(Error::TooLong { len, max: MAX_EVENT_LEN });
         }
-        let start = out.len();
+        let at = out.len();
         let tag = if self.header.is_encrypted() { TAG_LEN } else { 0 };
-        let frame = out.room(frame::frame_len(len - HEAD_LEN + tag));
-        let used = self.fill_frame(frame, ring, sequence, len, fill);
-        out.shrink(start + used.as_ref().copied().unwrap_or(0));
-        self.len += used? as u64;
-        Ok(())
+        let frame = out.unsettled_room(frame::frame_len(len - HEAD_LEN + tag));
+        let taken = self.take(frame, ring, sequence, len, fill);
+        let Ok((plain, salt, session)) = taken else {
+            out.shrink(at);
+            return taken.map(|_| ());
+        };
+        let event = Unhashed { at, offset: self.len, len, plain, salt, session };
+        let is_full = self.waiting.push(event);
+        if self.packer.is_some() {
+            // Where the next one begins is known once this one is compressed.
+            return self.settle(out);
+        }
+        self.len += frame::frame_len(len - HEAD_LEN + if plain { 0 } else { tag }) as u64;
+        out.shrink(at + (self.len - event.offset) as usize);
+        if is_full { self.settle(out) } else { Ok(()) }
     }
 
-    /// Makes an event's frame of it at the front of `frame`; the answer is the frame's length.
-    fn fill_frame(
+    /// Takes an event into its frame's room and into account: whether it is stored as it is, its salt, its session's number.
+    fn take(
         &mut self,
         frame: &mut [u8],
         ring: RingId,
         sequence: Sequence,
         len: usize,
         fill: impl FnOnce(&mut [u8]),
-    ) -> Result<usize, Error> {
+    ) -> Result<(bool, [u8; SALT_LEN], u32), Error> {
         let short = || Error::Short { len };
         let event =
             frame.get_mut(LEAF_PREFIX_LEN..).and_then(|rest| rest.get_mut(..len)).ok_or_else(short)?;
         fill(event);
-        let head = event.first_chunk_mut::<HEAD_LEN>().ok_or_else(short)?;
+        let (head, body) = event.split_first_chunk_mut::<HEAD_LEN>().ok_or_else(short)?;
         let place = [ring.0.to_le_bytes(), sequence.0.to_le_bytes()];
         head.iter_mut().zip(place.as_flattened()).for_each(|(to, from)| *to = *from);
         let decoded = Head::read(head);
-        let Self { header, genesis, secrets, packer, words, tree, ledger, len: offset, .. } = self;
         let plain = is_plain(&decoded);
-        let salt = next_salt(secrets, header.is_encrypted(), plain)?;
-        let mut form =
-            Form { packer, secrets: secrets.as_ref().map(|(secrets, _)| secrets), offset: *offset };
-        let mut used = 0;
-        let leaf = ledger.add(&decoded, *offset, *genesis, |previous, block| {
-            // The frame's prefix is written last; until then its room holds what the leaf is made of beside the event.
-            let mut prefix = &mut *frame;
-            put(&mut prefix, &salt);
-            put(&mut prefix, &previous.0);
-            let leaf = hash::leaf(frame.get(..LEAF_PREFIX_LEN + len).unwrap_or_default());
-            if let Some(words) = words.as_mut().filter(|_| has_words(&decoded)) {
-                let body = frame.get(FRAME_HEADER_LEN..LEAF_PREFIX_LEN + len).unwrap_or_default();
-                // A malformed one is recorded as it is and found by nothing.
-                if let Ok(body) = view::decode_at(&decoded, body) {
-                    words.add(decoded.session, &body, block);
-                }
+        let salt = next_salt(&mut self.secrets, self.header.is_encrypted(), plain)?;
+        let Met { session, block } = self.ledger.add(&decoded, self.len);
+        if let Some(words) = self.words.as_mut().filter(|_| has_words(&decoded)) {
+            // A malformed one is recorded as it is and found by nothing.
+            if let Ok(body) = view::decode_at(&decoded, body) {
+                words.add(decoded.session, &body, block);
             }
-            used = form.store(frame, len - HEAD_LEN, plain, &leaf)?;
-            Ok::<_, Error>(leaf)
-        })?;
-        tree.push(leaf);
-        Ok(used)
+        }
+        Ok((plain, salt, session))
+    }
+
+    /// Makes whole frames of the events that were appended last: before that, `out` is not to be written.
+    ///
+    /// # Errors
+    /// Ours only.
+    pub fn settle(&mut self, out: &mut Batch) -> Result<(), Error> {
+        if self.waiting.is_empty() {
+            out.settle();
+            return Ok(());
+        }
+        let batch = out.unsettled_bytes();
+        self.waiting.hash(batch);
+        let Self { packer, secrets, waiting, tree, .. } = self;
+        let mut form = Form { packer, secrets: secrets.as_ref().map(|(secrets, _)| secrets) };
+        let mut end = 0;
+        for (event, leaf) in waiting.hashed() {
+            let frame = batch.get_mut(event.at..).unwrap_or_default();
+            end = event.at + form.store(frame, &event, &leaf)?;
+            tree.push(leaf);
+            if form.packer.is_some() {
+                self.len = event.offset + (end - event.at) as u64;
+            }
+        }
+        out.shrink(end);
+        out.settle();
+        Ok(())
     }
 
     /// Appends an event of the recorder's own.
@@ -185,11 +213,12 @@ impl Builder {
         self.append(out, ring, sequence, len, |place| place.copy_from_slice(bytes))
     }
 
-    /// Appends padding up to a multiple of `block`, so that the next commit begins on a block of its own.
+    /// Settles, and appends padding up to a multiple of `block`, so that the next commit begins on a block of its own.
     ///
     /// # Errors
     /// None in practice: a block is far shorter than the longest frame.
     pub fn pad(&mut self, out: &mut Batch, block: u64) -> Result<(), Error> {
+        self.settle(out)?;
         let Some(payload_len) = frame::padding_payload(self.len, block) else { return Ok(()) };
         self.bare_frame(out, FrameType::Padding, payload_len, |_| ())
     }
@@ -205,6 +234,7 @@ impl Builder {
         sealed_unix_us: i64,
         is_retired: impl Fn(RingId) -> bool,
     ) -> Result<Sealed, Error> {
+        self.settle(out)?;
         self.ledger.forget_rings(is_retired);
         let (index_offset, mut index) = (self.len, self.ledger.index());
         let token_key = self.secrets.as_ref().map(|(secrets, _)| secrets.token_key());
@@ -280,6 +310,12 @@ impl Builder {
         self.tree.len()
     }
 
+    /// Allowed requests among them.
+    #[must_use]
+    pub const fn commands(&self) -> u64 {
+        self.ledger.commands
+    }
+
     /// Last recorded sequence of a ring, in this segment or an earlier one; 0: none.
     #[must_use]
     pub fn last_sequence(&self, ring: RingId) -> Sequence {
@@ -343,22 +379,17 @@ fn next_salt(
     }
 }
 
-/// How a segment's events are stored, and where the next one is.
+/// How a segment's events are stored.
 struct Form<'a> {
     packer: &'a mut Option<Packer>,
     secrets: Option<&'a Secrets>,
-    offset: u64,
 }
 
 impl Form<'_> {
-    /// Compresses and encrypts a frame's payload as this segment does, and completes the frame; the answer is its length.
-    fn store(
-        &mut self,
-        frame: &mut [u8],
-        produced: usize,
-        plain: bool,
-        leaf: &Digest,
-    ) -> Result<usize, Error> {
+    /// Compresses and encrypts an event as this segment does, and completes its frame, whose room `frame` begins with; the
+    /// answer is the frame's length.
+    fn store(&mut self, frame: &mut [u8], event: &Unhashed, leaf: &Digest) -> Result<usize, Error> {
+        let (produced, plain) = (event.len - HEAD_LEN, event.plain);
         let (mut flags, mut stored) = (0, produced);
         if let Some(packer) = self.packer.as_mut().filter(|_| !plain) {
             let body = frame.get_mut(FRAME_HEADER_LEN..).and_then(|rest| rest.get_mut(..produced));
@@ -375,7 +406,7 @@ impl Form<'_> {
         let lengths = Lengths { stored: len, produced };
         frame::write_prefix(frame, FrameType::Event, flags, lengths, leaf)?;
         if let Some(cipher) = cipher {
-            cipher.seal(frame, self.offset, stored)?;
+            cipher.seal(frame, event.offset, stored)?;
         }
         frame.get_mut(FRAME_HEADER_LEN + len..).unwrap_or_default().fill(0);
         frame::close(frame);

@@ -3,12 +3,13 @@
 //! A cut at the end of the list and a history written anew by the key's holder are sound by themselves. They are not what
 //! was there before.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
 use crate::Error;
 use crate::hash::{self, Digest};
-use crate::seal::{STATEMENT_LEN, Seal, Statement};
+use crate::seal::{Seal, Statement};
 
 pub(crate) const PREFIX: &str = "weir-checkpoint-1";
 pub(crate) const SIGNED_PREFIX: &str = "weir-signed-checkpoint-1";
@@ -32,7 +33,9 @@ impl FromStr for Checkpoint {
     fn from_str(text: &str) -> Result<Self, Error> {
         let mut words = text.split_ascii_whitespace();
         let known = words.next() == Some(PREFIX);
-        let number = words.next().and_then(|number| number.parse().ok());
+        // Nothing has two spellings.
+        let number =
+            words.next().and_then(|text| text.parse().ok().filter(|number: &u64| number.to_string() == text));
         let root = words.next().and_then(hash::from_hex).and_then(|root| root.try_into().ok());
         match (known, number, root, words.next()) {
             (true, Some(number), Some(root), None) => Ok(Self { number, root: Digest(root) }),
@@ -84,7 +87,7 @@ impl FromStr for SignedCheckpoint {
     fn from_str(text: &str) -> Result<Self, Error> {
         let mut words = text.split_ascii_whitespace();
         let known = words.next() == Some(SIGNED_PREFIX);
-        let (number, root, seal) = (words.next(), words.next(), words.next().and_then(from_hex));
+        let (number, root, seal) = (words.next(), words.next(), words.next().and_then(hash::from_hex));
         let (Some(number), Some(root), Some(seal), None, true) = (number, root, seal, words.next(), known)
         else {
             return Err(Error::Checkpoint);
@@ -95,17 +98,47 @@ impl FromStr for SignedCheckpoint {
     }
 }
 
-/// As many bytes as a seal has.
-fn from_hex(text: &str) -> Option<Vec<u8>> {
-    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
-    let byte = |pair: &[u8; 2]| {
-        let [high, low] = pair.map(|digit| char::from(digit).to_digit(16));
-        u8::try_from(high? * 16 + low?).ok()
-    };
-    if !rest.is_empty() || pairs.len() != STATEMENT_LEN + 64 {
-        return None;
+/// What a file of checkpoints holds: one a line, in any order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Checkpoints {
+    /// One a segment.
+    pub known: BTreeMap<u64, Digest>,
+    /// One of them is signed: the file is not its reader's own to write.
+    pub signed: bool,
+}
+
+impl Checkpoints {
+    /// Reads a file. `trusted` are the public keys that signed checkpoints may be signed by.
+    ///
+    /// # Errors
+    /// The input's: a line that is no checkpoint, one that another key signed, two that contradict each other, or none at all.
+    pub fn read(text: &str, trusted: &[[u8; 32]]) -> Result<Self, Error> {
+        let mut all = Self::default();
+        for line in text.lines().map(str::trim_ascii).filter(|line| !line.is_empty()) {
+            let checkpoint = if line.starts_with(SIGNED_PREFIX) {
+                let signed: SignedCheckpoint = line.parse()?;
+                all.signed = true;
+                if !trusted.contains(&signed.statement.public_key) {
+                    return Err(Error::UntrustedCheckpoint { number: signed.statement.number });
+                }
+                signed.checkpoint()
+            } else {
+                line.parse()?
+            };
+            all.add(checkpoint)?;
+        }
+        if all.known.is_empty() { Err(Error::Checkpoint) } else { Ok(all) }
     }
-    pairs.iter().map(byte).collect()
+
+    /// Adds another.
+    ///
+    /// # Errors
+    /// The input's: the same segment has another root in one that is known.
+    pub fn add(&mut self, checkpoint: Checkpoint) -> Result<(), Error> {
+        let Checkpoint { number, root } = checkpoint;
+        let known = *self.known.entry(number).or_insert(root);
+        if known == root { Ok(()) } else { Err(Error::Contradiction { number }) }
+    }
 }
 
 #[cfg(test)]
@@ -117,9 +150,15 @@ mod tests {
         let checkpoint = Checkpoint { number: 12, root: hash::leaf(b"x") };
         let text = checkpoint.to_string();
         assert_eq!(format!("{text}\n").parse::<Checkpoint>().unwrap(), checkpoint);
-        for bad in
-            ["", "weir-checkpoint-1 12", &text.to_uppercase(), &format!("{text} 1"), &text[..text.len() - 2]]
-        {
+        for bad in [
+            "",
+            "weir-checkpoint-1 12",
+            &text.to_uppercase(),
+            &format!("{text} 1"),
+            &text[..text.len() - 2],
+            &text.replace(" 12 ", " +12 "),
+            &text.replace(" 12 ", " 012 "),
+        ] {
             assert!(bad.parse::<Checkpoint>().is_err(), "{bad}");
         }
     }

@@ -24,6 +24,12 @@ pub enum Error {
     /// The caller's fault: not what `Checkpoint` prints.
     #[error("a checkpoint is one line: `weir-checkpoint-1`, a segment's number and its root")]
     Checkpoint,
+    /// The input's fault.
+    #[error("a checkpoint of segment {number} is signed by a key that is not trusted")]
+    UntrustedCheckpoint { number: u64 },
+    /// The recording's fault: it had two histories.
+    #[error("checkpoints contradict each other about segment {number}: it was written anew")]
+    Contradiction { number: u64 },
     /// The operator's fault.
     #[error("the signing key is not an Ed25519 key in PKCS#8")]
     SigningKey,
@@ -87,6 +93,9 @@ pub enum Error {
     /// The input's fault.
     #[error("the segment's seal is not usable: {0}")]
     Seal(&'static str),
+    /// The input's fault, unless its recorder still writes it: only the last segment of a recording may be so.
+    #[error("the segment ends without its seal")]
+    Unsealed,
     /// The input's fault.
     #[error("the tombstone is not usable: {0}")]
     Tombstone(&'static str),

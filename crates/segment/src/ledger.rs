@@ -21,8 +21,6 @@ const MAX_INTENTS: usize = 4096;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Session {
     entry: SessionEntry,
-    /// Leaf of its last event in this segment; meaningless while `entry.events` is 0.
-    last_leaf: Digest,
     /// Its number among those with events in this segment, and one more than the last block that was noted of it;
     /// meaningless as that.
     number: u32,
@@ -67,6 +65,13 @@ impl Carry {
     }
 }
 
+/// Where an event stands: its session's number among those with events in this segment, in the order they came, and its block's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Met {
+    pub(crate) session: u32,
+    pub(crate) block: u32,
+}
+
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Ledger {
     rings: Vec<RingEntry>,
@@ -76,6 +81,8 @@ pub(crate) struct Ledger {
     numbered: Vec<SessionId>,
     met: Vec<(u32, u32)>,
     pub(crate) events: u64,
+    /// Allowed requests among them.
+    pub(crate) commands: u64,
     pub(crate) to_upstream_bytes: u64,
     pub(crate) to_client_bytes: u64,
     pub(crate) earliest_unix_us: i64,
@@ -94,24 +101,12 @@ impl Ledger {
         Self { rings, sessions: sessions.collect(), ..Self::default() }
     }
 
-    /// Takes an event into account, whose frame begins at `offset`. `make` makes its leaf, of the session's previous one,
-    /// which is `genesis` for the session's first event in this segment, and of the number of the block it stands in.
-    ///
-    /// # Errors
-    /// What `make` answers: the event is not taken into account then.
-    pub(crate) fn add<E>(
-        &mut self,
-        head: &Head,
-        offset: u64,
-        genesis: Digest,
-        make: impl FnOnce(&Digest, u32) -> Result<Digest, E>,
-    ) -> Result<Digest, E> {
+    /// Takes an event into account, whose frame begins at `offset`.
+    pub(crate) fn add(&mut self, head: &Head, offset: u64) -> Met {
         let begins = self.blocks.last().is_none_or(|block| offset - block.offset >= BLOCK_LEN);
         let blocks = self.blocks.len() as u32 + u32::from(begins);
         let session = self.sessions.entry(head.session).or_default();
-        let is_first = session.entry.events == 0;
-        let leaf = make(if is_first { &genesis } else { &session.last_leaf }, blocks - 1)?;
-        if is_first {
+        if session.entry.events == 0 {
             session.number = self.numbered.len() as u32;
             self.numbered.push(head.session);
         }
@@ -119,14 +114,16 @@ impl Ledger {
             session.noted = blocks;
             self.met.push((session.number, blocks - 1));
         }
-        session.last_leaf = leaf;
+        let met = Met { session: session.number, block: blocks - 1 };
         session.add(head, offset);
         self.add_to_block(head.wall_unix_us, offset, begins);
         self.add_to_ring(head);
         self.events += 1;
+        let is_command = head.kind() == Some(Kind::Request) && head.mark == Verdict::Allow as u8;
+        self.commands += u64::from(is_command);
         self.to_upstream_bytes = self.to_upstream_bytes.saturating_add(head.to_upstream_bytes.into());
         self.to_client_bytes = self.to_client_bytes.saturating_add(head.to_client_bytes.into());
-        Ok(leaf)
+        met
     }
 
     fn add_to_block(&mut self, wall: i64, offset: u64, begins: bool) {

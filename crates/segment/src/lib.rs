@@ -24,6 +24,7 @@ mod hash;
 mod header;
 mod id;
 mod index;
+mod leaves;
 mod ledger;
 mod merkle;
 mod originals;
@@ -36,6 +37,7 @@ mod seal;
 mod tombstone;
 mod verify;
 mod view;
+mod waiting;
 mod words;
 
 pub use auditor::{AuditorKey, auditor_key_text, parse_auditor_key};
@@ -45,7 +47,7 @@ pub use body::{
     Outcome, Release, Released, Request, Response, Upload, Verdict,
 };
 pub use builder::{Builder, Recipients, Sealed, recorder_event};
-pub use checkpoint::{Checkpoint, SignedCheckpoint};
+pub use checkpoint::{Checkpoint, Checkpoints, SignedCheckpoint};
 pub use envelope::Envelope;
 pub use error::Error;
 pub use event::{Direction, Event, HEAD_LEN, Head, MAX_EVENT_LEN};

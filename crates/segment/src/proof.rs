@@ -65,7 +65,8 @@ pub fn prove(
         if frame.offset == offset {
             let is_bare = encrypted && is_plain(&frame.head);
             let salt = if is_bare { [0; SALT_LEN] } else { salt.ok_or(Error::Locked)? };
-            if frame.leaf_of(&salt, &previous)? != frame.leaf {
+            let stated = frame.leaf;
+            if hash::leaf(frame.leaf_input(&salt, &previous)?) != stated {
                 return Err(Error::Proof("the event does not match its leaf"));
             }
             found = Some((frame.event()?.to_vec(), salt, previous));

@@ -10,7 +10,7 @@ use zeroize::Zeroize as _;
 use crate::auditor::AuditorKey;
 use crate::body::Body;
 use crate::envelope;
-use crate::event::{HEAD_LEN, Head};
+use crate::event::{HEAD_LEN, Head, put};
 use crate::frame::{self, Damage, ENCRYPTED, FRAME_HEADER_LEN, FrameType, Prefix};
 use crate::hash::{self, Digest, LEAF_PREFIX_LEN, SALT_LEN};
 use crate::header::{self, Compression, FRONT_LEN, HEADER_LEN, Header};
@@ -316,15 +316,18 @@ impl Frame<'_> {
         Ok(self.opened.bytes.get(LEAF_PREFIX_LEN..).unwrap_or_default())
     }
 
-    /// The leaf that this event has, after `salt` and the session's `previous` leaf.
+    /// What this event's leaf is made of, after `salt` and the session's `previous` leaf.
     ///
     /// # Errors
     /// As [`Frame::produced`].
-    pub(crate) fn leaf_of(&mut self, salt: &[u8; SALT_LEN], previous: &Digest) -> Result<Digest, Error> {
+    pub(crate) fn leaf_input(&mut self, salt: &[u8; SALT_LEN], previous: &Digest) -> Result<&[u8], Error> {
         self.open()?;
-        let prefix = salt.iter().chain(&previous.0);
-        self.opened.bytes.iter_mut().zip(prefix).for_each(|(to, from)| *to = *from);
-        Ok(hash::leaf(&self.opened.bytes))
+        if let Some((prefix, _)) = self.opened.bytes.split_first_chunk_mut::<LEAF_PREFIX_LEN>() {
+            let mut prefix = prefix.as_mut_slice();
+            put(&mut prefix, salt);
+            put(&mut prefix, &previous.0);
+        }
+        Ok(&self.opened.bytes)
     }
 
     /// Decrypts and decompresses the event, once.

@@ -13,6 +13,7 @@ use crate::ledger::{Carry, Ledger};
 use crate::merkle::Tree;
 use crate::payload::Secrets;
 use crate::reader::Reader;
+use crate::waiting::Waiting;
 use crate::{Damage, Error};
 
 /// What an unsealed segment still holds.
@@ -39,7 +40,7 @@ pub fn recover(input: impl Read, carry: &Carry) -> Result<Recovered, Error> {
     if header.number != carry.number + 1 || header.previous_root != carry.root {
         return Err(Error::Header("it does not follow the sealed segment before it"));
     }
-    let (mut tree, mut ledger) = (Tree::default(), Ledger::resume(carry));
+    let (mut tree, mut ledger, mut waiting) = (Tree::default(), Ledger::resume(carry), Waiting::new(genesis));
     let mut stored = header.has_stored_digest().then(StoredHash::new);
     let mut keep = |bytes: &[u8]| stored.iter_mut().for_each(|stored| stored.update(bytes));
     keep(reader.header_bytes());
@@ -51,8 +52,8 @@ pub fn recover(input: impl Read, carry: &Carry) -> Result<Recovered, Error> {
             Err(error) => return Err(error),
             Ok(Some(frame)) => match frame.frame {
                 FrameType::Event => {
-                    let leaf = frame.leaf;
-                    ledger.add(&frame.head, offset, genesis, |_, _| Ok::<_, Error>(leaf))?;
+                    let met = ledger.add(&frame.head, offset);
+                    waiting.set_last(met.session, frame.leaf);
                     tree.push(frame.leaf);
                     keep(frame.raw());
                 }
@@ -78,6 +79,7 @@ pub fn recover(input: impl Read, carry: &Carry) -> Result<Recovered, Error> {
         words: None,
         tree,
         ledger,
+        waiting,
         len: valid_len,
         after_unclean_end: true,
     };

@@ -16,6 +16,7 @@ use crate::checkpoint::Checkpoint;
 use crate::fault::{Fault, Finding, Report};
 use crate::frame::FrameType;
 use crate::hash::{Digest, IndexHash, SALT_LEN, Salts, StoredHash};
+use crate::leaves::Leaves;
 use crate::merkle::Tree;
 use crate::payload::is_plain;
 use crate::reader::{Frame, Reader};
@@ -55,6 +56,8 @@ struct Walk {
     /// `None`: encrypted to others.
     salts: Option<Salts>,
     stored: Option<Stored>,
+    /// Events whose leaves are not computed yet. The next event of a session needs but the stated one.
+    leaves: Leaves<Place>,
     tree: Tree,
     chains: HashMap<SessionId, Digest, RandomState>,
     index: IndexHash,
@@ -66,6 +69,14 @@ struct Walk {
     to_client_bytes: u64,
     /// What the gap record just before says is the last recorded of a ring.
     excused: Option<(RingId, Sequence)>,
+}
+
+/// Where an event is: its frame's offset, how many are before it in the segment, ring and sequence.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    offset: u64,
+    before: u64,
+    event: (RingId, Sequence),
 }
 
 impl<'k> Verifier<'k> {
@@ -150,6 +161,10 @@ impl<'k> Verifier<'k> {
             Err(Stop::Found(finding)) => {
                 report.finding.get_or_insert(finding);
             }
+            Err(Stop::Edited(Place { offset, event, before: _ })) => {
+                let finding = Finding { offset, event: Some(event), fault: Fault::Edited };
+                report.finding.get_or_insert(finding);
+            }
             Err(Stop::Io(error)) => return Err(error),
         }
         let seal = report.seal.map(|seal| (seal.root, seal.sealed_unix_us));
@@ -181,6 +196,27 @@ impl<'k> Verifier<'k> {
             self.complete = false;
         }
         let mut walk = Walk::new(&reader);
+        let outcome = self.walk(&mut reader, &mut walk, may_be_open, report);
+        // Whatever ended it: an event that was edited before that is what comes first.
+        match walk.check_leaves() {
+            Ok(()) => outcome,
+            Err(edited) => Err(edited),
+        }
+        .inspect_err(|stop| {
+            if let Stop::Edited(place) = stop {
+                (report.events, report.bytes) = (place.before, place.offset);
+            }
+        })
+    }
+
+    /// From the header to the seal.
+    fn walk(
+        &mut self,
+        reader: &mut Reader<impl Read>,
+        walk: &mut Walk,
+        may_be_open: bool,
+        report: &mut Report,
+    ) -> Result<(), Stop> {
         loop {
             let offset = reader.offset();
             let next = reader.next();
@@ -198,7 +234,7 @@ impl<'k> Verifier<'k> {
             match frame.frame {
                 FrameType::Padding if walk.index_offset.is_none() => {}
                 FrameType::Event if walk.index_offset.is_none() => {
-                    self.check_event(&mut walk, &mut frame)?;
+                    self.check_event(walk, &mut frame, report.events)?;
                     report.events += 1;
                 }
                 FrameType::Index => {
@@ -207,7 +243,8 @@ impl<'k> Verifier<'k> {
                 }
                 FrameType::Seal => {
                     let seal = Seal::read(frame.payload()).map_err(|_| found(offset, Fault::Forged))?;
-                    let statement = self.check_seal(&walk, &seal, offset, report.number)?;
+                    walk.check_leaves()?;
+                    let statement = self.check_seal(walk, &seal, offset, report.number)?;
                     report.seal = Some(statement);
                     let end = reader.offset();
                     report.bytes = end;
@@ -250,7 +287,7 @@ impl<'k> Verifier<'k> {
         (header.begun_unix_us < sealed).then_some(Fault::TimeReversed)
     }
 
-    fn check_event(&mut self, walk: &mut Walk, frame: &mut Frame<'_>) -> Result<(), Stop> {
+    fn check_event(&mut self, walk: &mut Walk, frame: &mut Frame<'_>, before: u64) -> Result<(), Stop> {
         let (head, offset) = (frame.head, frame.offset);
         let fail = |fault| {
             let event = Some((head.ring, head.sequence));
@@ -259,11 +296,6 @@ impl<'k> Verifier<'k> {
         let chain = walk.chains.entry(head.session).or_insert(walk.genesis);
         let salt = walk.salts.as_mut().map(Salts::next);
         let salt = if walk.encrypted && is_plain(&head) { Some([0; SALT_LEN]) } else { salt };
-        // What does not open is no event that a recorder wrote here.
-        let leaf = match salt {
-            Some(salt) => frame.leaf_of(&salt, chain).ok(),
-            None => Some(frame.leaf),
-        };
         let (ring, found) = (head.ring, head.sequence);
         let after = self.rings.insert(ring, found);
         if let Some(after) = after.or(self.complete.then_some(Sequence(0))) {
@@ -275,11 +307,16 @@ impl<'k> Verifier<'k> {
                 return Err(fail(Fault::Missing { ring, after, found }));
             }
         }
-        if leaf != Some(frame.leaf) {
-            return Err(fail(Fault::Edited));
+        let leaf = frame.leaf;
+        if let Some(salt) = salt {
+            // What does not open is no event that a recorder wrote here.
+            let input = frame.leaf_input(&salt, chain).map_err(|_| fail(Fault::Edited))?;
+            walk.leaves
+                .add(input, leaf, Place { offset, before, event: (ring, found) })
+                .map_err(Stop::Edited)?;
         }
-        *chain = frame.leaf;
-        walk.add(frame.leaf, &head);
+        *chain = leaf;
+        walk.add(leaf, &head);
         if frame.is_locked() {
             return Ok(());
         }
@@ -333,6 +370,7 @@ impl Walk {
             encrypted: reader.header().is_encrypted(),
             salts: reader.secrets().map(|secrets| secrets.salts(0)),
             stored: reader.header().has_stored_digest().then(|| Stored::new(reader.header_bytes())),
+            leaves: Leaves::default(),
             tree: Tree::default(),
             chains: HashMap::default(),
             index: IndexHash::new(),
@@ -343,6 +381,10 @@ impl Walk {
             to_client_bytes: 0,
             excused: None,
         }
+    }
+
+    fn check_leaves(&mut self) -> Result<(), Stop> {
+        self.leaves.check().map_err(Stop::Edited)
     }
 
     fn stored_digest(&self) -> Digest {
@@ -397,6 +439,8 @@ impl Stored {
 
 enum Stop {
     Found(Finding),
+    /// An event is not what its leaf says; found after later ones were read.
+    Edited(Place),
     Io(Error),
 }
 

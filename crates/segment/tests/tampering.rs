@@ -339,3 +339,19 @@ fn a_lying_length_allocates_no_more_than_the_file_has() {
         assert!(matches!(fault(&segment), Some(Fault::Damaged(Damage::Cut | Damage::Length))));
     }
 }
+
+#[test]
+fn an_intact_recording_of_100_000_events_verifies_clean() {
+    const EVENTS: u64 = 25_000;
+    for form in [Form::Clear, Form::Both] {
+        let (trusted, auditors) = ([sample::key().public_key()], [sample::auditor()]);
+        for auditors in [&[][..], &auditors] {
+            let mut verifier = Verifier::new(&trusted).starting_at(1).opening_with(auditors);
+            for segment in Sample::jobs(form, 4, EVENTS) {
+                let report = verifier.segment(segment.as_slice(), false).unwrap();
+                assert_eq!((report.finding, report.events), (None, EVENTS), "{form:?}");
+            }
+            assert_eq!(verifier.finish().unwrap().unwrap().number, 4);
+        }
+    }
+}

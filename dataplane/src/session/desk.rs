@@ -141,6 +141,7 @@ impl Desk {
         via: Option<SocketAddr>,
         now: Now,
     ) -> Result<(), Ended> {
+        let is_first = self.opened.is_none();
         self.close(worker, "another identity", now);
         let Opening { caller, proven, level, standing, upstream, purse, places, application, session } =
             opening;
@@ -159,6 +160,10 @@ impl Desk {
             self.put(worker, 0, Lane::default(), Direction::Gateway, (0, 0), body, now)?;
         }
         worker.metrics.sessions.add(1);
+        if is_first {
+            let took_ms = now.monotonic_ms().saturating_sub(self.live.accepted_ms);
+            worker.metrics.logins.observe_ms(took_ms);
+        }
         worker.shared.control.send(Errand::SessionOpened(Box::new(summary)));
         Ok(())
     }
@@ -192,6 +197,7 @@ impl Desk {
         }
         let session = self.live.id.get().to_string();
         worker.shared.control.send(Errand::SessionClosed { session, reason: reason.to_owned() });
+        worker.metrics.ended.add(1);
         self.opened = None;
         self.running.clear();
     }
@@ -339,7 +345,7 @@ impl Desk {
                 }
                 self.alert(worker, permit, now);
             }
-            Verdict::Deny(_) => worker.metrics.denied.add(1),
+            Verdict::Deny(denial) => worker.metrics.denied_by(&denial.rule),
             Verdict::Hold(_) => {}
         }
         Ok(verdict)

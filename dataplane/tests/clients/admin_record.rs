@@ -116,3 +116,47 @@ fn what_cannot_be_recorded_does_not_happen() {
     let verified = appliance.admin(&["sessions", "verify"]);
     assert!(verified.status.success(), "{}{}", text(&verified.stdout), text(&verified.stderr));
 }
+
+/// The service follows what the recorder writes, whose segments it cannot open: nobody reads a segment or makes an index.
+#[test]
+fn recorded_sessions_are_listed_by_the_service_as_they_come_and_go() {
+    let appliance = Appliance::start();
+    let listed = |arguments: &[&str]| {
+        let arguments = [&["sessions", "catalogue", "--json", "--subject", "job-7"], arguments].concat();
+        let output = administrator(&appliance, &arguments);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        serde_json::from_slice::<Vec<Value>>(&output.stdout).unwrap()
+    };
+    let token = appliance.token(Who::Job);
+    let mut psql = appliance.client("psql", appliance.var("WEIR_PG_DATABASE"), "job", &token);
+    psql.args(["-XAtq"]).stdin(Stdio::piped()).stdout(Stdio::null());
+    let mut psql = psql.spawn().unwrap();
+    std::io::Write::write_all(psql.stdin.as_mut().unwrap(), b"SELECT 1;\nSELECT 2;\n").unwrap();
+    let open = Appliance::until("the open session in the catalogue", || {
+        let open = listed(&["--state", "open"]);
+        open.first().filter(|one| one["allowed"].as_u64() >= Some(2)).cloned()
+    });
+    assert!(open["events"].as_u64() > Some(2) && open["role"] == "job", "{open}");
+    drop(psql.stdin.take());
+    assert!(psql.wait().unwrap().success());
+    let closed = Appliance::until("its end in the catalogue", || {
+        listed(&["--state", "closed"]).into_iter().find(|one| one["session"] == open["session"])
+    });
+    assert!(closed["closed_unix_ms"].is_u64(), "{closed}");
+    assert!(listed(&["--state", "open"]).is_empty() && listed(&["--with", "hold"]).is_empty());
+    // The same database, as a file; and made anew beside the service that follows.
+    let file = appliance.dir.join("catalogue.db").display().to_string();
+    let by_file = || {
+        let output =
+            appliance.admin(&["sessions", "list", "--json", "--catalogue", &file, "--subject", "job-7"]);
+        serde_json::from_slice::<Vec<Value>>(&output.stdout).unwrap()
+    };
+    assert_eq!(by_file().last().unwrap()["events"], closed["events"]);
+    let anew = appliance.admin(&["sessions", "reindex", "--catalogue", &file]);
+    assert!(anew.status.success(), "{}", text(&anew.stderr));
+    let read = by_file();
+    assert_eq!(read.last().unwrap()["events"], closed["events"]);
+    assert_eq!(listed(&[]).len(), read.len());
+    let bad = administrator(&appliance, &["sessions", "catalogue", "--before", "nothing"]);
+    assert_eq!(bad.status.code(), Some(2));
+}

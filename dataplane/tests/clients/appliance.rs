@@ -138,6 +138,15 @@ impl Appliance {
         self.env.get(name).unwrap_or_else(|| panic!("{name} is not in the environment file"))
     }
 
+    /// Where one of the sample's connections leads: its line, for another connection to the same place.
+    pub(crate) fn upstream_line(&self, connection: &str) -> String {
+        let access = fs::read_to_string(self.dir.join("access/clinic.toml")).unwrap();
+        let name = format!("name = \"{connection}\"");
+        let mut tables = access.split("[[connection]]");
+        let table = tables.find(|table| table.lines().any(|line| line == name)).unwrap();
+        table.lines().find(|line| line.starts_with("upstream = ")).unwrap().to_owned()
+    }
+
     /// The token of one of the sample's identities.
     pub(crate) fn token(&self, who: Who) -> String {
         let file = self.var(&format!("WEIR_TOKEN_{}", who.role().to_uppercase()));

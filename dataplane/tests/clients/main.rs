@@ -33,6 +33,7 @@ mod large_objects;
 mod leaks;
 mod login_failures;
 mod memory;
+mod metrics;
 mod operator_mistakes;
 mod originals;
 mod origins;

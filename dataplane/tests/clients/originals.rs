@@ -21,10 +21,7 @@ fn new_key(appliance: &Appliance, name: &str) -> (PathBuf, String) {
 
 /// The sample's connection once more, with originals.
 fn keep_originals(appliance: &Appliance, keys: &[&str]) {
-    let sample = fs::read_dir(appliance.dir.join("access")).unwrap().flatten();
-    let sample = sample.map(|entry| fs::read_to_string(entry.path()).unwrap());
-    let sample = sample.into_iter().find(|text| text.contains("\"clinic\"")).unwrap();
-    let upstream = sample.lines().find(|line| line.starts_with("upstream = \"127")).unwrap();
+    let upstream = appliance.upstream_line("clinic");
     let kept = format!(
         "[[connection]]\nname = \"kept\"\nprotocol = \"postgres\"\n{upstream}\ntls = \"verify-full\"\n\
          roots = \"../tls/ca.pem\"\nserver_name = \"localhost\"\ndatabase = \"clinic\"\noriginals = {keys:?}\n\

@@ -7,7 +7,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use weir_recorder::disk::RealDisk;
 use weir_recorder::keys;
 use weir_recorder::store::{Settings, Store};
-use weir_segment::Verifier;
+use weir_segment::{AuditorKey, Checkpoint, Checkpoints, Verifier};
 
 use super::Rig;
 
@@ -26,6 +26,61 @@ pub struct Judges<'r> {
     output: BufReader<ChildStdout>,
 }
 
+/// What is judged besides segments: a tombstone's file, of which they speak first, and a file of checkpoints. What those miss
+/// comes last, with its number as the place; `refused` is all that is said if they are none.
+#[derive(Default)]
+pub struct Beside<'a> {
+    pub tombstone: Option<&'a [u8]>,
+    pub checkpoints: Option<&'a [u8]>,
+}
+
+impl<'a> Beside<'a> {
+    pub fn behind(tombstone: Option<&'a [u8]>) -> Self {
+        Self { tombstone, ..Self::default() }
+    }
+
+    pub fn remembering(checkpoints: &'a str) -> Self {
+        Self { checkpoints: Some(checkpoints.as_bytes()), ..Self::default() }
+    }
+}
+
+fn judge_ours(
+    trusted: &[[u8; 32]],
+    auditors: &[AuditorKey],
+    beside: &Beside<'_>,
+    segments: &[&[u8]],
+    may_be_open: bool,
+) -> Vec<Fault> {
+    let mut verifier = Verifier::new(trusted).starting_at(1).opening_with(auditors);
+    if let Some(file) = beside.checkpoints {
+        let text = std::str::from_utf8(file).ok();
+        let Some(Ok(checkpoints)) = text.map(|text| Checkpoints::read(text, trusted)) else {
+            return vec![Some(("refused".to_owned(), 0))];
+        };
+        for (&number, &root) in &checkpoints.known {
+            verifier = verifier.remembering(Checkpoint { number, root });
+        }
+    }
+    let buried = beside.tombstone.map(|tombstone| match verifier.following(tombstone) {
+        Ok(_) => None,
+        Err(fault) => Some((fault.word().to_owned(), 0)),
+    });
+    let last = segments.len().saturating_sub(1);
+    let mut faults: Vec<Fault> = buried.into_iter().collect();
+    for (place, segment) in segments.iter().enumerate() {
+        let report = verifier.segment(*segment, may_be_open && place == last).unwrap();
+        faults.push(report.finding.map(|finding| (finding.fault.word().to_owned(), finding.offset)));
+    }
+    faults.extend(beside.checkpoints.map(|_| match verifier.finish() {
+        Err(fault @ weir_segment::Fault::SetBack { remembered }) => {
+            Some((fault.word().to_owned(), remembered))
+        }
+        Err(fault) => panic!("{fault}"),
+        Ok(_) => None,
+    }));
+    faults
+}
+
 impl<'r> Judges<'r> {
     pub fn trusting(rig: &'r Rig) -> Self {
         let mut child = Command::new("python3")
@@ -42,18 +97,13 @@ impl<'r> Judges<'r> {
     /// What both say of a list of segments when they may open them. Without the auditor's key they agree too, and find no
     /// less where all is sealed.
     pub fn judge(&mut self, segments: &[&[u8]], may_be_open: bool) -> Vec<Fault> {
-        self.judge_behind(None, segments, may_be_open)
+        self.judge_beside(&Beside::default(), segments, may_be_open)
     }
 
-    /// The same behind a tombstone, of which they speak first.
-    pub fn judge_behind(
-        &mut self,
-        tombstone: Option<&[u8]>,
-        segments: &[&[u8]],
-        may_be_open: bool,
-    ) -> Vec<Fault> {
-        let faults = self.judge_with(tombstone, segments, may_be_open, true);
-        let publicly = self.judge_with(tombstone, segments, may_be_open, false);
+    /// The same with what is known from elsewhere.
+    pub fn judge_beside(&mut self, beside: &Beside<'_>, segments: &[&[u8]], may_be_open: bool) -> Vec<Fault> {
+        let faults = self.judge_with(beside, segments, may_be_open, true);
+        let publicly = self.judge_with(beside, segments, may_be_open, false);
         let is_found = |faults: &[Fault]| faults.iter().any(Option::is_some);
         assert!(may_be_open || is_found(&faults) == is_found(&publicly), "{faults:?} and {publicly:?}");
         faults
@@ -61,33 +111,25 @@ impl<'r> Judges<'r> {
 
     fn judge_with(
         &mut self,
-        tombstone: Option<&[u8]>,
+        beside: &Beside<'_>,
         segments: &[&[u8]],
         may_be_open: bool,
         open: bool,
     ) -> Vec<Fault> {
         let auditors = if open { self.rig.auditors.as_slice() } else { &[] };
-        let mut verifier = Verifier::new(&self.trusted).starting_at(1).opening_with(auditors);
-        let buried = tombstone.map(|tombstone| match verifier.following(tombstone) {
-            Ok(_) => None,
-            Err(fault) => Some((fault.word().to_owned(), 0)),
-        });
-        let last = segments.len().saturating_sub(1);
-        let ours = segments.iter().enumerate().map(|(place, segment)| {
-            let report = verifier.segment(*segment, may_be_open && place == last).unwrap();
-            report.finding.map(|finding| (finding.fault.word().to_owned(), finding.offset))
-        });
-        let ours: Vec<Fault> = buried.into_iter().chain(ours).collect();
-        let input = self.input.as_mut().unwrap();
-        let flags = u8::from(may_be_open) | (u8::from(open) << 1) | (u8::from(tombstone.is_some()) << 2);
+        let ours = judge_ours(&self.trusted, auditors, beside, segments, may_be_open);
+        let Beside { tombstone, checkpoints } = beside;
+        let has = |what: &Option<_>, bit: u8| u8::from(what.is_some()) << bit;
+        let flags = u8::from(may_be_open) | (u8::from(open) << 1) | has(tombstone, 2) | has(checkpoints, 3);
         let mut list = vec![flags];
-        let files: Vec<&[u8]> = tombstone.into_iter().chain(segments.iter().copied()).collect();
+        let files: Vec<&[u8]> =
+            checkpoints.iter().chain(tombstone).copied().chain(segments.iter().copied()).collect();
         list.extend_from_slice(&(files.len() as u32).to_le_bytes());
         for segment in files {
             list.extend_from_slice(&(segment.len() as u64).to_le_bytes());
             list.extend_from_slice(segment);
         }
-        input.write_all(&list).unwrap();
+        self.input.as_mut().unwrap().write_all(&list).unwrap();
         let mut line = String::new();
         self.output.read_line(&mut line).unwrap();
         let theirs: Vec<Fault> =

@@ -7,7 +7,7 @@ use serde::Serialize;
 use weir_segment::{Finding, Verifier};
 
 use crate::sessions::checkpoints::Remembered;
-use crate::sessions::removed::{self, Removed};
+use crate::sessions::removed::{self, JudgedTombstone};
 use crate::sessions::{auditor, files};
 
 #[derive(Debug, Serialize)]
@@ -16,7 +16,7 @@ pub(super) struct Verification {
     pub faults: u64,
     pub sealed: u64,
     /// What retention removed, from the first segment on.
-    pub removed: Option<Removed>,
+    pub removed: Option<JudgedTombstone>,
     pub segments: Vec<Segment>,
 }
 

@@ -13,6 +13,8 @@
 mod driver;
 #[path = "../../../mask/tests/plain_regex/mod.rs"]
 mod plain_regex;
+#[path = "../../../wire/tests/replay/mod.rs"]
+mod replay;
 mod target;
 
 use std::fs;
@@ -134,64 +136,20 @@ fn the_corpus_holds_an_exchange_of_every_kind() {
     }
 }
 
-/// Numbers that are the same each time.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 % sides.max(1) as u64).unwrap()
-    }
-}
-
-fn mutated(dice: &mut Dice, inputs: &[Vec<u8>]) -> Vec<u8> {
-    const ODD: [&[u8]; 10] = [
-        b"\r\n",
-        b"\r\n\r\n",
-        b"\n",
-        b"\0",
-        b"%2f",
-        b"Content-Length: 3\r\n",
-        b"Transfer-Encoding: chunked\r\n",
-        b"0\r\n\r\n",
-        b"\xff",
-        b" ",
-    ];
-    let mut bytes = inputs[dice.roll(inputs.len())].clone();
-    for _ in 0..=dice.roll(5) {
-        let at = dice.roll(bytes.len() + 1);
-        let end = (at + 1 + dice.roll(9)).min(bytes.len());
-        match dice.roll(6) {
-            0 if at < end => bytes[at] ^= 1 << dice.roll(8),
-            1 if at < end => drop(bytes.drain(at..end)),
-            2 => drop(bytes.splice(at..at, ODD[dice.roll(ODD.len())].iter().copied())),
-            3 if at < end => bytes.extend_from_within(at..end),
-            4 => bytes.truncate(at.max(1)),
-            _ => {
-                let other = &inputs[dice.roll(inputs.len())];
-                let from = dice.roll(other.len() + 1);
-                bytes.truncate(at.max(1));
-                bytes.extend_from_slice(&other[from..]);
-            }
-        }
-    }
-    bytes
-}
+const ODD: [&[u8]; 10] = [
+    b"\r\n",
+    b"\r\n\r\n",
+    b"\n",
+    b"\0",
+    b"%2f",
+    b"Content-Length: 3\r\n",
+    b"Transfer-Encoding: chunked\r\n",
+    b"0\r\n\r\n",
+    b"\xff",
+    b" ",
+];
 
 #[test]
 fn the_corpus_and_what_is_made_of_it_break_nothing() {
-    let scale = std::env::var("WEIR_SCALE").ok().and_then(|scale| scale.parse().ok()).unwrap_or(1_u64);
-    let mut files: Vec<_> = fs::read_dir(corpus()).unwrap().flatten().map(|entry| entry.path()).collect();
-    files.sort();
-    let inputs: Vec<_> = files.iter().map(|file| fs::read(file).unwrap()).collect();
-    let made =
-        (1..=2_000 * scale).map(|seed| mutated(&mut Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15)), &inputs));
-    for input in inputs.iter().cloned().chain(made) {
-        if let Err(panic) = std::panic::catch_unwind(|| target::exchange(&input)) {
-            println!("{}", input.escape_ascii());
-            std::panic::resume_unwind(panic);
-        }
-    }
+    replay::replay(&replay::kept(&corpus()), &ODD, replay::scaled(2_000), target::exchange);
 }

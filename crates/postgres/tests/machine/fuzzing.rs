@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 
 use weir_wire::Side::{self, Client, Upstream};
 
+use crate::replay;
 use crate::support::wire::{
-    Dice, bind, call, complete, data_row, describe, error, execute, message, parse, query, ready, result,
+    bind, call, complete, data_row, describe, error, execute, message, parse, query, ready, result,
     row_description, startup, sync,
 };
 use crate::targets::{TARGETS, input};
@@ -15,66 +16,13 @@ fn corpus(target: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target)
 }
 
-/// The inputs of a target, in the order of their names.
-fn inputs(target: &str) -> Vec<(String, Vec<u8>)> {
-    let mut files: Vec<_> =
-        fs::read_dir(corpus(target)).unwrap().flatten().map(|entry| entry.path()).collect();
-    files.sort();
-    let name = |path: &Path| path.file_name().unwrap().to_string_lossy().into_owned();
-    files.iter().map(|path| (name(path), fs::read(path).unwrap())).collect()
-}
-
-fn mutated(dice: &mut Dice, inputs: &[(String, Vec<u8>)]) -> Vec<u8> {
-    const ODD: [&[u8]; 8] =
-        [b"\0", b"\xff", b"\x7f\xff\xff\xff", b"\\u0031", b"\"", b"\\", b"\n", b"123456789"];
-    let mut bytes = dice.pick(inputs).1.clone();
-    for _ in 0..=dice.roll(6) {
-        let at = dice.roll(bytes.len() + 1);
-        let end = (at + 1 + dice.roll(12)).min(bytes.len());
-        match dice.roll(7) {
-            0 if at < end => bytes[at] ^= 1 << dice.roll(8),
-            1 if at < end => bytes[at] = u8::try_from(dice.roll(256)).unwrap(),
-            2 if at < end => drop(bytes.drain(at..end)),
-            3 => drop(bytes.splice(at..at, dice.pick(&ODD).iter().copied())),
-            4 if at < end => bytes.extend_from_within(at..end),
-            5 => bytes.truncate(at.max(1)),
-            _ => {
-                let other = &dice.pick(inputs).1;
-                let from = dice.roll(other.len() + 1);
-                bytes.truncate(at.max(1));
-                bytes.extend_from_slice(&other[from..]);
-            }
-        }
-    }
-    bytes
-}
-
-fn runs() -> u64 {
-    let scale: f64 = std::env::var("WEIR_SCALE").ok().and_then(|scale| scale.parse().ok()).unwrap_or(1.0);
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small positive count")]
-    let runs = (600.0 * scale) as u64;
-    runs.max(50)
-}
+const ODD: [&[u8]; 8] = [b"\0", b"\xff", b"\x7f\xff\xff\xff", b"\\u0031", b"\"", b"\\", b"\n", b"123456789"];
 
 #[test]
 fn the_corpus_and_what_is_made_of_it_break_nothing() {
     for (name, target) in TARGETS {
-        let inputs = inputs(name);
-        assert!(!inputs.is_empty(), "{name} has no corpus");
-        for (file, bytes) in &inputs {
-            run(target, bytes, &format!("{name}/{file}"));
-        }
-        for seed in 1..=runs() {
-            let bytes = mutated(&mut Dice::new(seed), &inputs);
-            run(target, &bytes, &format!("{name}, seed {seed}: {}", bytes.escape_ascii()));
-        }
-    }
-}
-
-fn run(target: fn(&[u8]), bytes: &[u8], about: &str) {
-    if let Err(panic) = std::panic::catch_unwind(|| target(bytes)) {
-        println!("{about}");
-        std::panic::resume_unwind(panic);
+        println!("{name}");
+        replay::replay(&replay::kept(&corpus(name)), &ODD, replay::scaled(600), target);
     }
 }
 

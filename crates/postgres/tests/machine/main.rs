@@ -11,6 +11,8 @@ mod holds;
 mod login;
 mod masking;
 mod origins;
+#[path = "../../../wire/tests/replay/mod.rs"]
+mod replay;
 mod simulation;
 mod support;
 mod targets;

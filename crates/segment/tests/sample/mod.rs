@@ -204,7 +204,7 @@ impl Sample {
 
     pub fn open(&self, count: u64) -> Vec<u8> {
         let mut out = used_batch();
-        self.begin(&mut out, count);
+        self.begin(&mut out, count).settle(&mut out).unwrap();
         out.to_vec()
     }
 

@@ -8,6 +8,8 @@
 mod evasions;
 mod fuzzing;
 mod render;
+#[path = "../../../wire/tests/replay/mod.rs"]
+mod replay;
 mod shapes;
 mod spelling;
 mod stacks;

@@ -8,6 +8,8 @@
 )]
 
 mod books;
+#[path = "../../../wire/tests/replay/mod.rs"]
+mod replay;
 mod targets;
 #[path = "../auth_and_relay/text.rs"]
 #[allow(dead_code, reason = "the tests that this module belongs to use the rest")]
@@ -16,82 +18,20 @@ mod text;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use targets::{TARGETS, Target, input};
+use targets::{TARGETS, input};
 use weir_ssh::relay::Side::{self, Client, Upstream};
 
 fn corpus(target: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target)
 }
 
-/// The inputs of a target, in the order of their names.
-fn inputs(target: &str) -> Vec<Vec<u8>> {
-    let mut files: Vec<_> = fs::read_dir(corpus(target)).unwrap().flatten().map(|it| it.path()).collect();
-    files.sort();
-    files.iter().map(|path| fs::read(path).unwrap()).collect()
-}
-
-/// Numbers that are the same for the same seed.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 % sides as u64).unwrap()
-    }
-}
-
-fn mutated(dice: &mut Dice, inputs: &[Vec<u8>]) -> Vec<u8> {
-    const ODD: [&[u8]; 6] = [b"\0", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\0\0\0\0", b"\x5e", b"\x62"];
-    let mut bytes = inputs[dice.roll(inputs.len())].clone();
-    for _ in 0..=dice.roll(6) {
-        let at = dice.roll(bytes.len() + 1);
-        let end = (at + 1 + dice.roll(12)).min(bytes.len());
-        match dice.roll(7) {
-            0 if at < end => bytes[at] ^= 1 << dice.roll(8),
-            1 if at < end => bytes[at] = u8::try_from(dice.roll(256)).unwrap(),
-            2 if at < end => drop(bytes.drain(at..end)),
-            3 => drop(bytes.splice(at..at, ODD[dice.roll(ODD.len())].iter().copied())),
-            4 if at < end => bytes.extend_from_within(at..end),
-            5 => bytes.truncate(at.max(1)),
-            _ => {
-                let other = &inputs[dice.roll(inputs.len())];
-                let from = dice.roll(other.len() + 1);
-                bytes.truncate(at.max(1));
-                bytes.extend_from_slice(&other[from..]);
-            }
-        }
-    }
-    bytes
-}
-
-fn runs() -> u64 {
-    let scale: f64 = std::env::var("WEIR_SCALE").ok().and_then(|scale| scale.parse().ok()).unwrap_or(1.0);
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a small positive count")]
-    let runs = (1000.0 * scale) as u64;
-    runs.max(50)
-}
+const ODD: [&[u8]; 6] = [b"\0", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\0\0\0\0", b"\x5e", b"\x62"];
 
 #[test]
 fn the_corpus_and_what_is_made_of_it_break_nothing_in_ssh() {
     for (name, target) in TARGETS {
-        let inputs = inputs(name);
-        assert!(!inputs.is_empty(), "{name} has no corpus");
-        for bytes in &inputs {
-            run(target, bytes, name);
-        }
-        for seed in 1..=runs() {
-            let bytes = mutated(&mut Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15)), &inputs);
-            run(target, &bytes, &format!("{name}, seed {seed}: {}", bytes.escape_ascii()));
-        }
-    }
-}
-
-fn run(target: Target, bytes: &[u8], about: &str) {
-    if let Err(panic) = std::panic::catch_unwind(|| target(bytes)) {
-        println!("{about}");
-        std::panic::resume_unwind(panic);
+        println!("{name}");
+        replay::replay(&replay::kept(&corpus(name)), &ODD, replay::scaled(1_000), target);
     }
 }
 

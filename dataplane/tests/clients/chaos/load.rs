@@ -47,10 +47,7 @@ impl Drop for Stop<'_> {
 impl<'a> Load<'a> {
     /// Two connections to the scratch database: each of a recording level.
     pub(super) fn new(appliance: &'a Appliance, connection: &'static str) -> Self {
-        let sample = fs::read_dir(appliance.dir.join("access")).unwrap().flatten();
-        let sample = sample.map(|entry| fs::read_to_string(entry.path()).unwrap());
-        let sample = sample.into_iter().find(|text| text.contains("\"scratch\"")).unwrap();
-        let upstream = sample.lines().find(|line| line.contains("unix:")).unwrap();
+        let upstream = appliance.upstream_line("scratch");
         let add = |name: &str, level: &str| {
             format!(
                 "[[connection]]\nname = \"{name}\"\nprotocol = \"postgres\"\n{upstream}\ntls = \"off\"\ndatabase = \"scratch\"\n\
