@@ -1,11 +1,14 @@
-//! The HTTP API that the command line speaks: JSON over loopback, a bearer token on every request but `/healthz`.
+//! The HTTP API that the command line speaks: JSON over loopback, a bearer token on every request but `/healthz` and the API's own
+//! description (`openapi.json`). What was not done is told as RFC 9457 has it.
 //!
 //! No cookie opens it, so no page of somebody's browser can use it; what may be done is `acts`' matter.
 
 use std::sync::Arc;
 
+use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -24,6 +27,7 @@ use crate::state::{StoredBudget, StoredHold};
 pub(super) fn router(hub: Arc<Hub>) -> Router {
     Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
+        .route("/v1/openapi.json", get(|| async { ([(CONTENT_TYPE, "application/json")], OPENAPI) }))
         .route("/v1/status", get(status))
         .route("/v1/holds", get(holds))
         .route("/v1/holds/{hold}", get(hold))
@@ -39,6 +43,9 @@ pub(super) fn router(hub: Arc<Hub>) -> Router {
         .layer(axum::extract::DefaultBodyLimit::max(64 << 10))
         .with_state(hub)
 }
+
+/// What there is, for programs and people (OpenAPI 3.1).
+const OPENAPI: &str = include_str!("openapi.json");
 
 /// An answer that is not what was asked for.
 #[derive(Debug)]
@@ -71,7 +78,11 @@ impl Failure {
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
-        (self.status, Json(serde_json::json!({ "error": self.text }))).into_response()
+        let title = self.status.canonical_reason().unwrap_or("Failed");
+        let problem = serde_json::json!({
+            "type": "about:blank", "title": title, "status": self.status.as_u16(), "detail": self.text,
+        });
+        (self.status, [(CONTENT_TYPE, "application/problem+json")], problem.to_string()).into_response()
     }
 }
 
@@ -85,6 +96,18 @@ impl From<NotCounted> for Failure {
             NotCounted::Internal(error) => return Self::from(anyhow::anyhow!("{error:#}")),
         };
         Self::new(status, &why.to_string())
+    }
+}
+
+impl From<JsonRejection> for Failure {
+    fn from(why: JsonRejection) -> Self {
+        Self::new(why.status(), &why.body_text())
+    }
+}
+
+impl From<QueryRejection> for Failure {
+    fn from(why: QueryRejection) -> Self {
+        Self::new(why.status(), &why.body_text())
     }
 }
 
@@ -118,9 +141,10 @@ struct After {
 async fn checkpoints(
     State(hub): State<Arc<Hub>>,
     person: Person,
-    Query(query): Query<After>,
+    query: Result<Query<After>, QueryRejection>,
 ) -> Result<Json<Vec<String>>, Failure> {
     person.needs_view()?;
+    let Query(query) = query?;
     Ok(Json(hub.store.checkpoints(query.after, CHECKPOINTS_A_PAGE).await?))
 }
 
@@ -133,8 +157,9 @@ struct All {
 async fn holds(
     State(hub): State<Arc<Hub>>,
     person: Person,
-    Query(query): Query<All>,
+    query: Result<Query<All>, QueryRejection>,
 ) -> Result<Json<Vec<StoredHold>>, Failure> {
+    let Query(query) = query?;
     acts::holds(&hub, &person, query.all).await.map(Json)
 }
 
@@ -150,8 +175,9 @@ async fn approve(
     State(hub): State<Arc<Hub>>,
     person: Person,
     Path(hold): Path<String>,
-    Json(answer): Json<Answer>,
+    answer: Result<Json<Answer>, JsonRejection>,
 ) -> Result<Json<StoredHold>, Failure> {
+    let Json(answer) = answer?;
     acts::approve(&hub, &person, &hold, answer).await.map(Json)
 }
 
@@ -159,8 +185,9 @@ async fn deny(
     State(hub): State<Arc<Hub>>,
     person: Person,
     Path(hold): Path<String>,
-    Json(answer): Json<Answer>,
+    answer: Result<Json<Answer>, JsonRejection>,
 ) -> Result<Json<StoredHold>, Failure> {
+    let Json(answer) = answer?;
     acts::deny(&hub, &person, &hold, answer).await.map(Json)
 }
 
@@ -176,8 +203,9 @@ async fn kill(
     State(hub): State<Arc<Hub>>,
     person: Person,
     Path(session): Path<String>,
-    Json(kill): Json<Kill>,
+    kill: Result<Json<Kill>, JsonRejection>,
 ) -> Result<Json<SessionSummary>, Failure> {
+    let Json(kill) = kill?;
     acts::kill(&hub, &person, &session, kill.reason).await.map(Json)
 }
 
@@ -192,7 +220,8 @@ async fn revocations(State(hub): State<Arc<Hub>>, person: Person) -> Result<Json
 async fn revoke(
     State(hub): State<Arc<Hub>>,
     person: Person,
-    Json(revoke): Json<Revoke>,
+    revoke: Result<Json<Revoke>, JsonRejection>,
 ) -> Result<Json<Revocation>, Failure> {
+    let Json(revoke) = revoke?;
     acts::revoke(&hub, &person, revoke).await.map(Json)
 }
