@@ -35,6 +35,7 @@ mod table;
 mod tls;
 mod users;
 mod vault;
+mod web;
 mod when;
 
 use std::process::ExitCode;
