@@ -15,9 +15,9 @@ use super::hub::LinkStatus;
 use super::person::Person;
 use super::run_approvals::RunAnswer;
 use crate::access::Access;
-use crate::cli::{ListFilter, SessionFilter};
 use crate::clock;
 use crate::sessions::Summary;
+use crate::sessions::filter::{ListFilter, SessionFilter};
 use crate::state::{StoredBudget, StoredHold};
 
 #[derive(Serialize, Deserialize)]

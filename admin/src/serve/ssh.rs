@@ -14,7 +14,7 @@ use weir_ssh::{NewCertificate, Permits, PublicKey, Voucher};
 
 use super::Hub;
 use super::api::Failure;
-use super::door::Person;
+use super::person::Person;
 use crate::clock;
 use crate::ssh_authorities::serial;
 

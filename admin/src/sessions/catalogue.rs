@@ -11,9 +11,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use weir_segment::{Body, Close, Head, Kind, Open, SessionId, Verdict};
 
 use super::files::{self, Told};
+use super::filter::{ListFilter, SessionFilter};
 use super::find::{self, Wanted};
 use super::taking_in::{self, TakenIn};
-use crate::cli::{ListFilter, SessionFilter};
 use crate::state::{Store, Taker};
 use crate::table;
 

@@ -11,7 +11,7 @@ use anyhow::Result;
 use weir_segment::{Body, Field, Head, Index, Reader, SessionId, words};
 
 use super::files::{self, Told};
-use crate::cli::SessionFilter;
+use super::filter::SessionFilter;
 
 /// What is wanted of a directory. The default is everything.
 #[derive(Debug, Default)]

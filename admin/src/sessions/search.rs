@@ -12,8 +12,8 @@ pub(super) use weir_segment::verdict_word as word;
 
 use super::catalogue::{self, Summary};
 use super::files::{self, Told};
+use super::filter::{RequestFilter, SessionFilter};
 use super::find::{self, Wanted};
-use crate::cli::{RequestFilter, SessionFilter};
 use crate::table;
 
 #[derive(Serialize)]

@@ -10,10 +10,10 @@ use super::failure::Oops;
 use super::visit::{Visitor, is_by_itself};
 use super::words::{line, plain};
 use super::{Site, chart, layout};
-use crate::cli::{ListFilter, SessionFilter};
 use crate::clock;
 use crate::serve::{Status, acts};
 use crate::sessions::Summary;
+use crate::sessions::filter::{ListFilter, SessionFilter};
 
 const HOUR_MS: u64 = 3_600_000;
 /// Hours that the charts show.

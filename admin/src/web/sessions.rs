@@ -14,9 +14,9 @@ use super::failure::Oops;
 use super::layout::{self, carried};
 use super::visit::{Posted, Visitor, is_by_itself};
 use super::words::{ago, bytes, count, line, plain, span};
-use crate::cli::{ListFilter, SessionFilter};
 use crate::serve::{Failure, acts};
 use crate::sessions::Summary;
+use crate::sessions::filter::{ListFilter, SessionFilter};
 
 /// Recorded sessions that one page lists at most.
 const NEWEST: u32 = 200;

@@ -58,7 +58,8 @@ impl Terminal {
 
     fn sized(&mut self, json: &[u8]) -> Vec<Shown> {
         let event: Value = serde_json::from_slice(json).unwrap_or_default();
-        let size = event["columns"].as_u64().zip(event["rows"].as_u64());
+        let number = |name| event.get(name).and_then(serde_json::Value::as_u64);
+        let size = number("columns").zip(number("rows"));
         let Some((columns, rows)) = size.filter(|(columns, rows)| *columns > 0 && *rows > 0) else {
             return Vec::new();
         };
