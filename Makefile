@@ -10,17 +10,18 @@ TOOLS := $(CURDIR)/target/tools
 VENV := $(CURDIR)/target/venv
 NODE := $(CURDIR)/target/node
 SERVERS := $(CURDIR)/target/servers
+WEB := $(CURDIR)/target/web
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
 # What a build needs, and what the tests, the demo and the load tests talk to besides.
 BUILD_PACKAGES := build-essential clang libclang-dev libhyperscan-dev pkg-config
 RUN_PACKAGES := curl openssl postgresql-15 postgresql-client-15
-TEST_PACKAGES := default-jdk-headless dropbear-bin haproxy libpostgresql-jdbc-java nginx-light nodejs openssh-client openssh-server \
+TEST_PACKAGES := chromium chromium-driver default-jdk-headless dropbear-bin haproxy libpostgresql-jdbc-java nginx-light nodejs openssh-client openssh-server \
 	openssh-sftp-server postgresql-15-pgaudit putty-tools python3-venv strace systemd valgrind wget
 # What makes the package, and what boots it.
 PACKAGE_PACKAGES := help2man mmdebstrap systemd-container
 
-.PHONY: help build demo test bench torture fuzz check conformance package test-appliance clean system-packages test-packages load-packages drivers
+.PHONY: help build demo test bench torture fuzz check conformance package test-appliance clean system-packages test-packages load-packages drivers web-assets
 
 help: ## List these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -32,7 +33,7 @@ demo: build ## Start the whole appliance on loopback and tour it with stock clie
 	target/release/weir-admin dev up --dir target/demo $(if $(KEEP),--keep) --tour admin/demo/tour.sh
 
 test: build test-packages drivers ## Every test: unit, simulation, stock clients against real servers
-	PATH="$(VENV)/bin:$$PATH" WEIR_NODE_MODULES=$(NODE)/node_modules $(CARGO) test --release --workspace --no-fail-fast
+	PATH="$(VENV)/bin:$$PATH" WEIR_NODE_MODULES=$(NODE)/node_modules WEIR_WEB_MODULES=$(WEB)/node_modules $(CARGO) test --release --workspace --no-fail-fast
 
 torture: ## The same tests at full counts, then ten million executions of every fuzz target
 	$(MAKE) test WEIR_SCALE=100
@@ -83,9 +84,9 @@ load-packages:
 	loadtest/peers/pgbouncer.sh >/dev/null
 
 # Stock drivers, at fixed versions, inside the tree.
-drivers: $(VENV)/.ready $(NODE)/.ready $(SERVERS)/.ready
+drivers: $(VENV)/.ready $(NODE)/.ready $(SERVERS)/.ready $(WEB)/.ready
 
-$(VENV)/.ready: admin/tests/archive/requirements.txt crates/ssh/tests/peers/requirements.txt dataplane/tests/drivers/requirements.txt recorder/verify/requirements.txt | test-packages
+$(VENV)/.ready: admin/tests/archive/requirements.txt admin/tests/browser/requirements.txt crates/ssh/tests/peers/requirements.txt dataplane/tests/drivers/requirements.txt recorder/verify/requirements.txt | test-packages
 	python3 -m venv $(VENV)
 	$(VENV)/bin/pip -q install $(addprefix -r ,$^)
 	touch $@
@@ -95,6 +96,18 @@ $(NODE)/.ready: dataplane/tests/drivers/package.json | test-packages
 	cp $< $(NODE)/package.json
 	cd $(NODE) && npm install --silent --no-audit --no-fund
 	touch $@
+
+# A certified OpenID provider, an accessibility checker, and what the pages' scripts are copied from.
+$(WEB)/.ready: admin/tests/people/package.json | test-packages
+	mkdir -p $(WEB)
+	cp $< $(WEB)/package.json
+	cd $(WEB) && npm install --silent --no-audit --no-fund
+	touch $@
+
+web-assets: $(WEB)/.ready ## Copy the pages' scripts anew from their npm packages (they are committed: no build needs this)
+	cp $(WEB)/node_modules/htmx.org/dist/htmx.min.js admin/src/web/assets/htmx.min.js
+	cp $(WEB)/node_modules/htmx-ext-sse/dist/sse.min.js admin/src/web/assets/sse.min.js
+	cat $(WEB)/node_modules/htmx.org/LICENSE $(WEB)/node_modules/htmx-ext-sse/LICENSE > admin/src/web/assets/LICENSE-htmx
 
 # PostgreSQL of other versions than Debian's, at fixed versions, inside the tree.
 $(SERVERS)/.ready: dataplane/tests/servers/package.json | test-packages

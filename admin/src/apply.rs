@@ -8,6 +8,7 @@ use crate::clock;
 use crate::config::Config;
 use crate::keys::{Keys, read_secret};
 use crate::rds::AccessKey;
+use crate::ssh_authorities::check_login;
 use crate::state::{SealedCredential, Store};
 use crate::vault::Vault;
 
@@ -67,6 +68,10 @@ async fn prepare(config: &Config) -> Result<Prepared> {
     let secrets = read_secrets(std::mem::take(&mut written.secrets))?;
     for (file, secret) in &secrets {
         let role = written.access.role(&file.connection, &file.role);
+        if let Some(role) = role.filter(|role| role.login == LoginKind::SshKey) {
+            check_login(secret, role.certificate.as_deref())
+                .with_context(|| file.path.display().to_string())?;
+        }
         if role.is_some_and(|role| role.login == LoginKind::Rds) {
             AccessKey::read(secret).with_context(|| file.path.display().to_string())?;
         }

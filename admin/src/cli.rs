@@ -5,6 +5,7 @@ mod auditors;
 mod manual;
 mod sessions;
 mod setup;
+mod ssh;
 
 use std::path::PathBuf;
 
@@ -16,6 +17,7 @@ pub(crate) use auditors::{ExportArgs, ReconcileArgs, ReplayArgs, Report, ReportA
 pub(crate) use manual::write as write_manual;
 pub(crate) use sessions::{ProveArgs, Recorded, SegmentsArg, Sessions};
 pub(crate) use setup::{ConfigArg, SetupArgs, Template};
+pub(crate) use ssh::{Ssh, SshCert};
 
 /// Administers Weir: serves the node's admin service, and asks it things.
 #[derive(Parser)]
@@ -51,6 +53,9 @@ pub(crate) enum Command {
     /// Recorded sessions, read from segment files, and live ones
     #[command(subcommand)]
     Sessions(Sessions),
+    /// Certificates for SSH clients
+    #[command(subcommand)]
+    Ssh(Ssh),
     /// Who holds sessions now, and whom to turn away
     #[command(subcommand)]
     Identities(Identities),

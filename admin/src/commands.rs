@@ -12,14 +12,14 @@ use weir_control::{Revocation, SessionSummary};
 use crate::access::Access;
 use crate::cli::{
     Answer, Approval, Approvals, Budgets, Command, Connections, Dev, Identities, KeysArg, KeysCommand,
-    ServiceTableArg, Sessions, TableArg, write_manual,
+    ServiceTableArg, Sessions, Ssh, TableArg, write_manual,
 };
 use crate::config::Config;
 use crate::keys::{self, Keys};
 use crate::serve::{self, Kill, Revoke, RunAnswer, Status};
 use crate::service::Service;
 use crate::state::{StoredBudget, StoredHold};
-use crate::{apply, dev, doctor, sessions, setup, ship, table};
+use crate::{apply, dev, doctor, sessions, setup, ship, ssh_cert, table};
 
 pub(crate) fn run(command: Command) -> Result<ExitCode> {
     // `dev up` starts children with a parent-death signal, which follows the thread: `block_on` keeps it this one.
@@ -44,6 +44,7 @@ async fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Approvals(command) => approvals(command).await?,
         Command::Budgets(Budgets::List(arg)) => budgets(&arg).await?,
         Command::Sessions(command) => return sessions(command).await,
+        Command::Ssh(Ssh::Cert(arg)) => ssh_cert::run(arg).await?,
         Command::Identities(command) => identities(command).await?,
         Command::Connections(command) => connections(command).await?,
         Command::Status(arg) => status(&arg).await?,

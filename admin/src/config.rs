@@ -17,6 +17,10 @@
 //! segment_key = "/etc/weir/segment.pub" # whose checkpoints are taken; default: the first key that is seen
 //! administrators = ["weir-administrators"]
 //! auditors = ["weir-auditors"]
+//! viewers = ["engineering"]             # see what goes on, but no command
+//! approvers = ["privacy-officers"]      # default: whomever rules name
+//!
+//! [admin.web]                           # and [admin.sign_in]: see `config/people.rs`
 //!
 //! [[issuer]]
 //! issuer = "https://token.actions.githubusercontent.com"
@@ -30,6 +34,8 @@
 //! roots = "/etc/weir/tls/issuer-ca.pem" # default: the system's roots
 //! ```
 
+mod people;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -37,6 +43,8 @@ use anyhow::{Result, bail};
 use serde::Deserialize;
 use weir_control::ClaimCondition;
 use weir_sources::Source;
+
+pub(crate) use people::{Origin, SignIn, Web};
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -73,6 +81,9 @@ pub(crate) struct PolicySource {
 struct Listener {
     #[serde(default)]
     spiffe: Vec<TrustDomain>,
+    /// SSH's private keys, which `init` makes where they are missing.
+    #[serde(default)]
+    host_keys: Vec<PathBuf>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -120,6 +131,17 @@ pub(crate) struct Admin {
     /// Groups that may see everything.
     #[serde(default)]
     pub auditors: Vec<String>,
+    /// Groups that may see what goes on, but for commands.
+    #[serde(default)]
+    pub viewers: Vec<String>,
+    /// Groups whose members may answer the commands that rules leave to them; none: rules alone say who may.
+    #[serde(default)]
+    pub approvers: Option<Vec<String>>,
+    /// Pages for people; none: the API alone.
+    #[serde(default)]
+    pub web: Option<Web>,
+    #[serde(default)]
+    pub sign_in: Option<SignIn>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -174,6 +196,10 @@ impl Config {
         self.issuers.iter().map(|issuer| issuer.issuer.clone()).chain(domains).collect()
     }
 
+    pub(crate) fn ssh_host_keys(&self) -> impl Iterator<Item = &Path> {
+        self.listeners.iter().flat_map(|listener| &listener.host_keys).map(PathBuf::as_path)
+    }
+
     /// Files that the recorder reads its recipients from. What else its table says is the recorder's to judge.
     pub(crate) fn recipient_files(&self) -> impl Iterator<Item = &Path> {
         let recipients = self.recorder.as_ref().and_then(|recorder| recorder.recipients.as_ref()?.as_array());
@@ -188,6 +214,7 @@ impl Config {
                 self.admin.listen
             );
         }
+        people::check(&self.admin)?;
         // The verifier knows what makes an issuer unusable; ask it now rather than at the first token.
         let issuers: Vec<_> = self.issuers.iter().map(|issuer| issuer.with_keys(None)).collect();
         weir_token::Verifier::new(&issuers)?;

@@ -14,10 +14,17 @@ use serde::Deserialize;
 const MAX_ANSWER_BYTES: usize = 256 << 10;
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-#[derive(Deserialize)]
-struct Discovery {
-    issuer: String,
-    jwks_uri: String,
+/// What an issuer says of itself. Where people sign in and programs get tokens is asked of the sign-in's issuer alone.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Discovery {
+    pub issuer: String,
+    pub jwks_uri: String,
+    pub authorization_endpoint: Option<String>,
+    pub token_endpoint: Option<String>,
+    pub end_session_endpoint: Option<String>,
+    /// Whether answers to browsers name their issuer (RFC 9207).
+    #[serde(default)]
+    pub authorization_response_iss_parameter_supported: bool,
 }
 
 /// Where an issuer says who it is (OpenID Connect Discovery 1.0, section 4).
@@ -27,7 +34,7 @@ pub(crate) fn discovery_url(issuer: &str) -> Result<Url> {
 }
 
 /// HTTPS anywhere, HTTP only to loopback.
-fn checked(text: &str) -> Result<Url> {
+pub(crate) fn checked(text: &str) -> Result<Url> {
     let url = Url::parse(text).with_context(|| format!("{text:?} is no URL"))?;
     let host = url.host_str().unwrap_or_default();
     let loopback = matches!(host, "127.0.0.1" | "[::1]" | "localhost");
@@ -57,22 +64,38 @@ pub(crate) fn client(roots: Option<&Path>) -> Result<Client> {
 
 /// The issuer's key set as published, known to be usable.
 pub(crate) async fn fetch(client: &Client, issuer: &str) -> Result<Arc<str>> {
+    fetch_keys(client, &discover(client, issuer).await?).await
+}
+
+/// What the issuer says of itself, if it is that issuer.
+pub(crate) async fn discover(client: &Client, issuer: &str) -> Result<Discovery> {
     let document = get(client, discovery_url(issuer)?).await?;
     let discovery: Discovery =
         serde_json::from_str(&document).context("discovery document has no issuer and jwks_uri")?;
     if discovery.issuer != issuer {
         bail!("discovery document is of issuer {:?}, not {issuer:?}", discovery.issuer);
     }
+    Ok(discovery)
+}
+
+/// The key set that a discovery document names.
+pub(crate) async fn fetch_keys(client: &Client, discovery: &Discovery) -> Result<Arc<str>> {
     let keys = get(client, checked(&discovery.jwks_uri)?).await?;
     weir_token::KeySet::parse(&keys)?;
     Ok(keys.into())
 }
 
 async fn get(client: &Client, url: Url) -> Result<String> {
-    let mut answer = client.get(url.clone()).send().await.with_context(|| format!("cannot reach {url}"))?;
+    let answer = client.get(url.clone()).send().await.with_context(|| format!("cannot reach {url}"))?;
     if answer.status() != reqwest::StatusCode::OK {
         bail!("{url} answered {}", answer.status());
     }
+    text_of(answer).await
+}
+
+/// An answer's body, which is text and not long.
+pub(crate) async fn text_of(mut answer: reqwest::Response) -> Result<String> {
+    let url = answer.url().clone();
     let mut body = Vec::new();
     while let Some(chunk) = answer.chunk().await.with_context(|| format!("{url} broke off"))? {
         if body.len() + chunk.len() > MAX_ANSWER_BYTES {

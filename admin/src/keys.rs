@@ -13,6 +13,7 @@ use weir_control::MaskKey;
 use weir_segment::AuditorKey;
 use zeroize::Zeroizing;
 
+use crate::ssh_authorities::SshAuthorities;
 use crate::vault::Vault;
 
 const APPROVAL: &str = "approval.pk8";
@@ -23,6 +24,7 @@ pub(crate) struct Keys {
     pub vault: Vault,
     pub approval: Ed25519KeyPair,
     pub mask: MaskKey,
+    pub ssh: SshAuthorities,
 }
 
 impl Keys {
@@ -38,7 +40,8 @@ impl Keys {
             bail!("{} is not 32 bytes", dir.join(MASK).display());
         }
         let vault = Vault::new(&envelope).with_context(|| dir.join(ENVELOPE).display().to_string())?;
-        Ok(Self { vault, approval, mask: MaskKey { version: 1, key: hex::encode(&*mask) } })
+        let ssh = SshAuthorities::load(dir, &vault)?;
+        Ok(Self { vault, approval, ssh, mask: MaskKey { version: 1, key: hex::encode(&*mask) } })
     }
 
     /// Hex, raw Ed25519: what data planes check releases with.

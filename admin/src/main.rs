@@ -28,11 +28,14 @@ mod session_roles;
 mod sessions;
 mod setup;
 mod ship;
+mod ssh_authorities;
+mod ssh_cert;
 mod state;
 mod table;
 mod tls;
 mod users;
 mod vault;
+mod web;
 mod when;
 
 use std::process::ExitCode;

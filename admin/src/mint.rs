@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use ring::rand::{SecureRandom as _, SystemRandom};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::Mutex;
-use weir_control::{ChannelBinding, Connection, Credential, Secret, UpstreamAddress, UpstreamTls};
+use weir_control::{ChannelBinding, Connection, Credential, Protocol, Secret, UpstreamAddress, UpstreamTls};
 use weir_postgres::{Probe, ProbeStep, Wants, md5_secret, scram};
 use zeroize::Zeroizing;
 
@@ -19,6 +19,7 @@ use crate::clock;
 use crate::rds::{self, AccessKey};
 use crate::reach::{self, Conversation};
 use crate::session_roles::SessionRoles;
+use crate::ssh_authorities::SshAuthorities;
 use crate::state::Store;
 use crate::vault::Vault;
 
@@ -58,6 +59,7 @@ pub(crate) struct Sources<'a> {
     pub access: &'a Access,
     pub store: &'a Store,
     pub vault: &'a Vault,
+    pub ssh: &'a SshAuthorities,
 }
 
 impl Minter {
@@ -70,6 +72,10 @@ impl Minter {
     /// The text is for operators: why the upstream cannot be logged in to. Where [`Told`] is in it, that is for callers.
     pub(crate) async fn mint(&self, sources: Sources<'_>, ask: &Ask<'_>) -> Result<Credential> {
         let (connection, role) = named(sources.access, ask.connection, ask.role)?;
+        if role.login == LoginKind::SshCertificate {
+            let secret = sources.ssh.login(&role.user, ask.session, &role.name, clock::unix_ms())?;
+            return Ok(Credential { user: role.user.clone(), secret, expires_unix_ms: None, once: true });
+        }
         let own = self.own(sources, connection, role, ask.stale).await?;
         let Some(parent) = &role.session_role else { return Ok(own) };
         let made = async {
@@ -145,6 +151,14 @@ impl Minter {
                 let now = clock::unix_ms();
                 expires_unix_ms = Some(now + rds::TOKEN_MS);
                 Secret::Plain { value: rds_token(&key, connection, role, now)?.to_string() }
+            }
+            LoginKind::SshCertificate => bail!("a certificate is for one session"),
+            LoginKind::SshKey => Secret::SshKey {
+                key: text(&opened(role, store, vault).await?)?,
+                certificate: role.certificate.clone(),
+            },
+            LoginKind::Password if connection.protocol == Protocol::Ssh => {
+                Secret::Plain { value: text(&opened(role, store, vault).await?)? }
             }
             LoginKind::Password => {
                 let password = text(&opened(role, store, vault).await?).map(Zeroizing::new)?;

@@ -131,6 +131,7 @@ fn secret(secret: &Secret) -> Result<UpstreamSecret> {
         hex::decode(text)?.try_into().map_err(|_| anyhow!("a SCRAM key has 32 bytes"))
     };
     Ok(match secret {
+        Secret::SshKey { .. } => bail!("an SSH key is no login for Postgres"),
         Secret::None => UpstreamSecret::None,
         Secret::Plain { value } => UpstreamSecret::Plain(value.clone().into_bytes()),
         Secret::Md5 { inner } => {

@@ -53,7 +53,7 @@ impl Service {
         let status = answer.status();
         if status != StatusCode::OK {
             let body: serde_json::Value = answer.json().await.unwrap_or_default();
-            let text = body.get("error").and_then(serde_json::Value::as_str);
+            let text = body.get("detail").and_then(serde_json::Value::as_str);
             bail!("{}", text.map_or_else(|| format!("admin answered {status}"), str::to_owned));
         }
         answer.json().await.context("admin's answer is not understood; are both of one version?")

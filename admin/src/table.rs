@@ -31,8 +31,15 @@ pub(crate) fn print(head: &[&str], rows: &[Vec<String>], none: &str) {
 /// One line of text, control characters shown as what they are: recordings hold what strangers sent.
 pub(crate) fn plain(text: &str) -> String {
     text.chars()
-        .flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] })
+        .flat_map(|c| if hides(c) { c.escape_default().collect::<Vec<_>>() } else { vec![c] })
         .collect()
+}
+
+/// Signs that do not show, or that make others show elsewhere: what is read must be what was said.
+fn hides(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
+        || matches!(c, '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 /// The same for text of several lines.
@@ -81,6 +88,7 @@ mod tests {
     #[test]
     fn nothing_recorded_can_move_the_cursor() {
         assert_eq!(plain("a\u{1b}[2Jb\r"), "a\\u{1b}[2Jb\\r");
+        assert_eq!(plain("a\u{202e}b\u{200b}é"), "a\\u{202e}b\\u{200b}é");
         assert_eq!(short("a   b\n c", 5), "a b c");
         assert_eq!(short("abcdef", 4), "abc…");
     }

@@ -8,7 +8,7 @@
 //! metrics = "127.0.0.1:9464"        # Prometheus, health and readiness, in plain HTTP; default: nowhere
 //!
 //! [[listener]]
-//! protocol = "postgres"             # or "http"
+//! protocol = "postgres"             # or "http", or "ssh"
 //! address = "0.0.0.0:5432"
 //! cert = "/etc/weir/tls/cert.pem"   # chain, leaf first; read again on SIGHUP
 //! key = "/etc/weir/tls/key.pem"
@@ -25,6 +25,13 @@
 //! cert = "/etc/weir/tls/cert.pem"
 //! key = "/etc/weir/tls/key.pem"
 //! connection = "billing-api"        # http only: the connection this listener stands for
+//!
+//! [[listener]]
+//! protocol = "ssh"
+//! address = "0.0.0.0:2222"
+//! host_keys = ["/etc/weir/ssh/host_ed25519"]   # a certificate lies beside as host_ed25519-cert.pub; read again on SIGHUP
+//! user_authorities = ["/etc/weir/ssh/user_ca.pub"]   # whose user certificates count; read again on SIGHUP
+//! tokens = true                     # default: tokens are taken as passwords and by keyboard-interactive
 //!
 //! [policy]
 //! bundle = "/var/lib/weir/policy/current.bundle"   # read again when it changes, and on SIGHUP
@@ -91,8 +98,20 @@ pub(crate) struct Node {
 pub(crate) struct Listener {
     pub protocol: Protocol,
     pub address: SocketAddr,
-    pub cert: PathBuf,
-    pub key: PathBuf,
+    /// TLS's; SSH has none.
+    #[serde(default)]
+    pub cert: Option<PathBuf>,
+    #[serde(default)]
+    pub key: Option<PathBuf>,
+    /// SSH's private keys.
+    #[serde(default)]
+    pub host_keys: Vec<PathBuf>,
+    /// SSH: files of public keys.
+    #[serde(default)]
+    pub user_authorities: Vec<PathBuf>,
+    /// SSH: tokens are taken too.
+    #[serde(default = "default_tokens")]
+    pub tokens: bool,
     /// The connection every client of this listener means; needed for HTTP, meaningless for Postgres.
     #[serde(default)]
     pub connection: Option<String>,
@@ -144,6 +163,10 @@ pub(crate) struct ControlEnd {
     pub state_max_age: Duration,
 }
 
+const fn default_tokens() -> bool {
+    true
+}
+
 const fn default_state_max_age() -> Duration {
     Duration::from_secs(30)
 }
@@ -168,6 +191,7 @@ impl Config {
             return Err("no [[listener]]: nothing would ever connect; add one".into());
         }
         for listener in &self.listeners {
+            listener.check_keys()?;
             listener.check_identity()?;
             match (listener.protocol, &listener.connection) {
                 (Protocol::Http, None) => {
@@ -182,7 +206,13 @@ impl Config {
                         listener.address
                     ));
                 }
-                (Protocol::Http, Some(_)) | (Protocol::Postgres, None) => {}
+                (Protocol::Ssh, Some(_)) => {
+                    return Err(format!(
+                        "listener {}: an SSH client names its connection as the user (`role+connection`); remove `connection`",
+                        listener.address
+                    ));
+                }
+                (Protocol::Http, Some(_)) | (Protocol::Postgres | Protocol::Ssh, None) => {}
             }
         }
         if self.policy.trusted_keys.is_empty() {
@@ -196,6 +226,31 @@ impl Config {
 }
 
 impl Listener {
+    /// Whether it has what its protocol proves itself by, and nothing of another's.
+    fn check_keys(&self) -> Result<(), String> {
+        let address = self.address;
+        let tls = self.cert.is_some() || self.key.is_some() || !self.spiffe.is_empty();
+        let ssh = !self.host_keys.is_empty() || !self.user_authorities.is_empty() || !self.tokens;
+        match self.protocol {
+            Protocol::Ssh if tls => {
+                Err(format!("listener {address}: SSH has no TLS; remove cert, key and spiffe"))
+            }
+            Protocol::Ssh if self.host_keys.is_empty() => Err(format!(
+                "listener {address}: protocol \"ssh\" needs host_keys = [\"<file>\"] (`weir-admin init` makes what is missing)"
+            )),
+            Protocol::Ssh if self.user_authorities.is_empty() && !self.tokens => Err(format!(
+                "listener {address}: nobody could log in: name user_authorities, or leave tokens on"
+            )),
+            Protocol::Http | Protocol::Postgres if ssh => Err(format!(
+                "listener {address}: host_keys, user_authorities and tokens are for protocol \"ssh\""
+            )),
+            Protocol::Http | Protocol::Postgres if self.cert.is_none() || self.key.is_none() => {
+                Err(format!("listener {address}: needs `cert` and `key`, PEM files"))
+            }
+            Protocol::Http | Protocol::Postgres | Protocol::Ssh => Ok(()),
+        }
+    }
+
     /// Whether how clients say who they are can hold together.
     fn check_identity(&self) -> Result<(), String> {
         let address = self.address;
@@ -212,6 +267,9 @@ impl Listener {
         }
         let discovery = self.oauth_discovery.as_deref();
         match (self.auth, self.protocol, discovery) {
+            (Auth::OauthBearer, Protocol::Ssh, _) => Err(format!(
+                "listener {address}: `auth` is for postgres; SSH has user_authorities and tokens"
+            )),
             (Auth::OauthBearer, Protocol::Http, _) => {
                 Err(format!("listener {address}: HTTP clients send their token anyway; remove `auth`"))
             }
@@ -304,6 +362,24 @@ issuer = "https://i"
                 "key = \"k.pem\"",
                 "key = \"k.pem\"\nspiffe = [{ trust_domain = \"x\", bundle = \"b\" }, { trust_domain = \"x\", bundle = \"c\" }]",
                 "occurs twice",
+            ),
+            ("key = \"k.pem\"", "", "needs `cert` and `key`"),
+            ("key = \"k.pem\"", "key = \"k.pem\"\nhost_keys = [\"h\"]", "are for protocol \"ssh\""),
+            ("\"postgres\"", "\"ssh\"", "SSH has no TLS"),
+            (
+                "protocol = \"postgres\"\naddress = \"127.0.0.1:5433\"\ncert = \"c.pem\"\nkey = \"k.pem\"",
+                "protocol = \"ssh\"\naddress = \"127.0.0.1:22\"",
+                "needs host_keys",
+            ),
+            (
+                "protocol = \"postgres\"\naddress = \"127.0.0.1:5433\"\ncert = \"c.pem\"\nkey = \"k.pem\"",
+                "protocol = \"ssh\"\naddress = \"127.0.0.1:22\"\nhost_keys = [\"h\"]\ntokens = false",
+                "nobody could log in",
+            ),
+            (
+                "protocol = \"postgres\"\naddress = \"127.0.0.1:5433\"\ncert = \"c.pem\"\nkey = \"k.pem\"",
+                "protocol = \"ssh\"\naddress = \"127.0.0.1:22\"\nhost_keys = [\"h\"]\nconnection = \"web\"",
+                "remove `connection`",
             ),
             ("[\"00\"]", "[]", "trusted_keys is empty"),
             ("[admin]", "[limits]\nring_bytes = 1000\n[admin]", "power of two"),

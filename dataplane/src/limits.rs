@@ -17,6 +17,12 @@
 //! | `dial_timeout` | 5s | to an upstream, and to its first answer | the login is refused |
 //! | `drain_timeout` | 30s | after SIGTERM | what is left is ended |
 //! | `ring_bytes` | 33554432 | bytes a core, more than twice `message_bytes` | sessions stop reading until the recorder catches up |
+//! | `ssh_startups` | 256 | SSH connections a node that have not logged in | told so, and closed |
+//! | `ssh_startups_per_source` | 64 | the same, of one address | told so, and closed |
+//! | `ssh_packet_bytes_before_login` | 35000 | bytes of an SSH packet | told so, and closed |
+//! | `ssh_login_attempts` | 6 | failed SSH logins a connection | told so, and closed |
+//! | `ssh_channels` | 256 | channels of an SSH connection at a time | the channel is refused |
+//! | `ssh_held_bytes` | 4194304 | bytes that wait on a held SSH channel | the session ends |
 //! | `token_cache` | 10000 | verified tokens a core | the oldest is verified again |
 //! | `cancel_rate` | 20 | cancel requests a second and core | ignored |
 
@@ -48,6 +54,12 @@ pub(crate) struct Limits {
     #[serde(deserialize_with = "deserialize_duration")]
     pub drain_timeout: Duration,
     pub ring_bytes: usize,
+    pub ssh_startups: usize,
+    pub ssh_startups_per_source: usize,
+    pub ssh_packet_bytes_before_login: u32,
+    pub ssh_login_attempts: u32,
+    pub ssh_channels: usize,
+    pub ssh_held_bytes: usize,
     pub token_cache: usize,
     pub cancel_rate: u32,
 }
@@ -70,6 +82,12 @@ impl Default for Limits {
             dial_timeout: Duration::from_secs(5),
             drain_timeout: Duration::from_secs(30),
             ring_bytes: 32 << 20,
+            ssh_startups: 256,
+            ssh_startups_per_source: 64,
+            ssh_packet_bytes_before_login: 35_000,
+            ssh_login_attempts: 6,
+            ssh_channels: 256,
+            ssh_held_bytes: 4 << 20,
             token_cache: 10_000,
             cancel_rate: 20,
         }

@@ -5,6 +5,7 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -17,17 +18,21 @@ use weir_postgres::{BearerTerms, CancelKey, First, Layer, Prelude, Proof};
 
 use crate::clock::Now;
 use crate::config::{Auth, Listener};
+use crate::limits::Limits;
 use crate::net::{self, Either, Io, race};
 use crate::roll::{Live, place_of};
 use crate::session::login::Arrival;
 use crate::session::{Session, linger, machine};
 use crate::shared::{Mail, Place};
 use crate::socket::{Socket, read_some, send_all};
+use crate::ssh_door::{self, SshDoor};
 use crate::tls::{self, Certificate, Tls, TrustDomains};
 use crate::tokens::of_certificate;
 use crate::worker::{Worker, spawn_guarded};
 
 const BACKLOG: i32 = 4096;
+/// A line before the protocol begins, which clients show where they are asked to be verbose.
+const TOO_MANY_SSH: &[u8] = b"weir: too many connections: try again later\r\n";
 /// The operator's: an address that cannot be listened on.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
@@ -37,17 +42,48 @@ pub(crate) enum Error {
     Listen { address: SocketAddr, source: io::Error },
     #[error(transparent)]
     Tls(#[from] tls::Error),
+    #[error("listener {address}: {source}")]
+    Ssh { address: SocketAddr, source: ssh_door::Error },
 }
 
 /// A listener's settings, shared by all cores.
 pub(crate) struct Door {
     pub listener: Listener,
-    pub tls: Arc<ServerConfig>,
-    pub certificate: Arc<Certificate>,
-    clients: Option<Arc<TrustDomains>>,
+    face: Face,
     /// Held as long as the process lives: with `SO_REUSEPORT` a second process of this user would silently get a share
     /// of our clients.
     _claim: OwnedFd,
+}
+
+/// What a listener proves itself by.
+enum Face {
+    Tls { config: Arc<ServerConfig>, certificate: Arc<Certificate>, clients: Option<Arc<TrustDomains>> },
+    Ssh(Box<SshDoor>),
+}
+
+impl Face {
+    fn load(listener: &Listener, limits: &Limits) -> Result<Self, Error> {
+        let alpn: &[&[u8]] = match listener.protocol {
+            Protocol::Postgres => &[tls::POSTGRES_ALPN],
+            Protocol::Http => &[b"http/1.1", b"http/1.0"],
+            Protocol::Ssh => {
+                let address = listener.address;
+                let door = SshDoor::load(listener, limits);
+                return door
+                    .map(|door| Self::Ssh(Box::new(door)))
+                    .map_err(|source| Error::Ssh { address, source });
+            }
+        };
+        // The configuration was checked for both.
+        let path = |path: &Option<PathBuf>| path.clone().unwrap_or_default();
+        let certificate = Certificate::load(&path(&listener.cert), &path(&listener.key))?;
+        let clients = match listener.spiffe.as_slice() {
+            [] => None,
+            sources => Some(TrustDomains::load(sources)?),
+        };
+        let config = tls::server_config(Arc::clone(&certificate), alpn, clients.clone())?;
+        Ok(Self::Tls { config, certificate, clients })
+    }
 }
 
 impl Door {
@@ -55,28 +91,41 @@ impl Door {
     ///
     /// # Errors
     /// See [`Error`].
-    pub(crate) fn open(listener: &Listener) -> Result<Self, Error> {
-        let certificate = Certificate::load(&listener.cert, &listener.key)?;
-        let alpn: &[&[u8]] = match listener.protocol {
-            Protocol::Postgres => &[tls::POSTGRES_ALPN],
-            Protocol::Http => &[b"http/1.1", b"http/1.0"],
-        };
-        let clients = match listener.spiffe.as_slice() {
-            [] => None,
-            sources => Some(TrustDomains::load(sources)?),
-        };
-        let tls = tls::server_config(Arc::clone(&certificate), alpn, clients.clone())?;
+    pub(crate) fn open(listener: &Listener, limits: &Limits) -> Result<Self, Error> {
+        let face = Face::load(listener, limits)?;
         let claim = claim(listener.address)?;
-        Ok(Self { listener: listener.clone(), tls, certificate, clients, _claim: claim })
+        Ok(Self { listener: listener.clone(), face, _claim: claim })
     }
 
-    /// Reads certificate and bundles again; on an error what is in use stays.
+    /// TLS's side towards a client.
+    fn tls(&self) -> io::Result<Tls> {
+        match &self.face {
+            Face::Tls { config, .. } => Tls::server(Arc::clone(config)).map_err(io::Error::other),
+            Face::Ssh(_) => Err(io::Error::other("SSH has no TLS")),
+        }
+    }
+
+    /// Reads certificate and bundles, or keys, again; on an error what is in use stays.
     ///
     /// # Errors
-    /// The operator's: see [`tls::Error`].
-    pub(crate) fn reload(&self) -> Result<(), tls::Error> {
-        self.certificate.reload()?;
-        self.clients.as_ref().map_or(Ok(()), |clients| clients.reload())
+    /// See [`Error`].
+    pub(crate) fn reload(&self) -> Result<(), Error> {
+        match &self.face {
+            Face::Tls { certificate, clients, .. } => {
+                certificate.reload()?;
+                Ok(clients.as_ref().map_or(Ok(()), |clients| clients.reload())?)
+            }
+            Face::Ssh(door) => {
+                door.reload().map_err(|source| Error::Ssh { address: self.listener.address, source })
+            }
+        }
+    }
+
+    fn ssh_settings(&self) -> Option<Arc<weir_ssh::Settings>> {
+        match &self.face {
+            Face::Ssh(door) => Some(door.settings()),
+            Face::Tls { .. } => None,
+        }
     }
 
     /// What a Postgres client is asked for.
@@ -183,10 +232,15 @@ fn welcome(worker: &Rc<Worker>, door: &Arc<Door>, client: OwnedFd, peer: Option<
     let Some(place) = place.or_else(|| tally.refusal(limits.refusals)) else { return };
     let name = peer.map_or_else(|| "unknown".to_owned(), |peer| peer.to_string());
     let login_ms = crate::session::ms(limits.login_timeout);
+    let source = peer.map(|peer| peer.ip().to_canonical().to_string()).unwrap_or_default();
+    let startup = (door.listener.protocol == Protocol::Ssh)
+        .then(|| tally.startup(&source, limits.ssh_startups, limits.ssh_startups_per_source));
+    let full = full || matches!(startup, Some(None));
     let Some(live) = worker.roll.enter(name, Now::read(), login_ms, &worker.random) else {
         worker.metrics.refused.add(1);
         return;
     };
+    *live.startup.borrow_mut() = startup.flatten();
     // Without these a session still works, only worse.
     let _ = sockopt::set_tcp_nodelay(&client, true);
     let _ = sockopt::set_socket_keepalive(&client, true);
@@ -287,6 +341,17 @@ fn session(
             let session = Session::new(worker, live, machine, client, early, Protocol::Http, arrival);
             Ok(Box::pin(Box::new(session).run()))
         }
+        Protocol::Ssh => {
+            let Some(machine) = machine::ssh(&worker, &live, door.ssh_settings()) else {
+                tracing::warn!(
+                    client = entry.live.client,
+                    "no state from admin yet: a client was turned away"
+                );
+                return Err(Box::new((client, b"weir: the gateway is starting: try again\r\n".to_vec())));
+            };
+            let session = Session::new(worker, live, machine, client, early, Protocol::Ssh, arrival);
+            Ok(Box::pin(Box::new(session).run()))
+        }
     }
 }
 
@@ -296,8 +361,14 @@ type Running = Pin<Box<dyn Future<Output = ()>>>;
 async fn begin(entry: &Entry, door: &Door, io: Io) -> io::Result<Option<(Socket, Vec<u8>)>> {
     let mut socket = Socket::plain(io.clone());
     let mut early = Vec::new();
+    if door.listener.protocol == Protocol::Ssh {
+        if entry.full {
+            return dismiss(entry, socket, TOO_MANY_SSH.to_vec()).await;
+        }
+        return Ok(Some((socket, early)));
+    }
     if door.listener.protocol == Protocol::Http {
-        socket.upgrade(Tls::server(Arc::clone(&door.tls)).map_err(io::Error::other)?);
+        socket.upgrade(door.tls()?);
         let early = socket.handshake(&[]).await?;
         if entry.full {
             let words = unavailable("too many connections to the gateway: try again later");
@@ -313,12 +384,12 @@ async fn begin(entry: &Entry, door: &Door, io: Io) -> io::Result<Option<(Socket,
             First::StartTls { consumed, answer } => {
                 early.drain(..consumed);
                 send_all(&io, answer).await?;
-                socket.upgrade(Tls::server(Arc::clone(&door.tls)).map_err(io::Error::other)?);
+                socket.upgrade(door.tls()?);
                 let early = socket.handshake(&early).await?;
                 return inside_tls(entry, socket, early, &limits).await;
             }
             First::DirectTls => {
-                socket.upgrade(Tls::server(Arc::clone(&door.tls)).map_err(io::Error::other)?);
+                socket.upgrade(door.tls()?);
                 let early = socket.handshake(&early).await?;
                 if socket.tls().and_then(Tls::alpn) != Some(tls::POSTGRES_ALPN) {
                     return Err(io::Error::other("direct TLS without ALPN postgresql"));

@@ -15,6 +15,7 @@ mod roll;
 mod session;
 mod shared;
 mod socket;
+mod ssh_door;
 mod standing;
 mod start;
 mod tls;

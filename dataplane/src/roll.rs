@@ -14,7 +14,7 @@ use weir_postgres::Catalogs;
 use weir_segment::SessionId;
 
 use crate::clock::Now;
-use crate::shared::Answer;
+use crate::shared::{Answer, Place};
 use crate::standing::Standing;
 use crate::tokens::Proven;
 
@@ -59,6 +59,8 @@ pub(crate) struct Live {
     /// Stands for the identity where shares are counted; 0: not known yet.
     pub owner: Cell<u64>,
     who: RefCell<Option<Arc<Proven>>>,
+    /// Its places among those who have not said who they are, where its protocol counts them.
+    pub startup: RefCell<Option<(Place, Place)>>,
     /// What this core knows of its upstream's catalog, once it is known whose that is.
     pub catalogs: RefCell<Rc<Catalogs>>,
 }
@@ -162,6 +164,7 @@ impl Roll {
             due: Cell::new(false),
             owner: Cell::new(0),
             who: RefCell::default(),
+            startup: RefCell::default(),
             catalogs: RefCell::default(),
         });
         if let Some(entry) = slots.get_mut(slot as usize) {

@@ -112,7 +112,7 @@ impl<M: Machine + 'static> Session<M> {
         client.unread = early;
         client.stalled = true;
         Self {
-            desk: Desk::new(&live, protocol),
+            desk: Desk::new(&live, protocol, M::SEALS),
             live,
             machine,
             client,
@@ -224,8 +224,14 @@ impl<M: Machine + 'static> Session<M> {
     fn may_step(&mut self, from: Side) -> bool {
         let bound = self.worker.shared.config.limits.queue_bytes;
         let busy = from == Side::Client && self.login.is_some();
-        let full = self.peer(from.other()).queue.len() > bound;
+        let full = self.peer(from.other()).queue.len() > bound || self.answers_unread(from);
         !busy && !full && !self.starved && self.closing.is_none()
+    }
+
+    /// A peer that makes the machine answer by itself must read the answers.
+    fn answers_unread(&mut self, from: Side) -> bool {
+        let bound = self.worker.shared.config.limits.queue_bytes;
+        M::SEALS && self.peer(from).queue.len() > bound.saturating_mul(2)
     }
 
     fn may_read(&mut self, from: Side) -> bool {
@@ -496,11 +502,16 @@ impl<M: Machine + 'static> Session<M> {
 
     fn must_pause(&mut self, from: Side, bench: &Bench, context: &mut Context<'_>) -> bool {
         let bound = self.worker.shared.config.limits.queue_bytes;
-        let queued = match from {
-            Side::Client => bench.out.upstream.len(),
-            Side::Upstream => bench.out.client.len(),
+        let (own, queued) = match from {
+            Side::Client => (bench.out.client.len(), bench.out.upstream.len()),
+            Side::Upstream => (bench.out.upstream.len(), bench.out.client.len()),
         };
-        if queued > bound || self.closing.is_some() || (from == Side::Client && self.login.is_some()) {
+        let unread = M::SEALS && own > bound.saturating_mul(2);
+        if queued > bound
+            || unread
+            || self.closing.is_some()
+            || (from == Side::Client && self.login.is_some())
+        {
             return true;
         }
         if self.desk.is_recorded() {

@@ -144,6 +144,9 @@ pub(crate) struct Tally {
     connections: AtomicUsize,
     refusals: AtomicUsize,
     holds: AtomicUsize,
+    /// SSH connections that have not logged in: all, and by address.
+    startups: AtomicUsize,
+    sources: Mutex<HashMap<(String, String), usize>>,
     /// By issuer and subject.
     identities: Mutex<HashMap<(String, String), usize>>,
     /// By connection and role.
@@ -183,6 +186,21 @@ impl Tally {
     pub(crate) fn hold(self: &Arc<Self>, max: usize) -> Option<Place> {
         let tally = Arc::clone(self);
         take(&self.holds, max).then(|| Place::new(move || give(&tally.holds)))
+    }
+
+    /// For a connection whose client has not said who it is. `None`: there are `max` of them, or `max_source` of this address.
+    pub(crate) fn startup(
+        self: &Arc<Self>,
+        source: &str,
+        max: usize,
+        max_source: usize,
+    ) -> Option<(Place, Place)> {
+        let tally = Arc::clone(self);
+        let all = take(&self.startups, max).then(|| Place::new(move || give(&tally.startups)))?;
+        let tally = Arc::clone(self);
+        let of_source =
+            take_named(&self.sources, source, "", max_source, move |key| give_named(&tally.sources, key))?;
+        Some((all, of_source))
     }
 
     pub(crate) fn identity(self: &Arc<Self>, issuer: &str, subject: &str, max: usize) -> Option<Place> {

@@ -43,7 +43,11 @@ pub(crate) fn run(path: &Path, check: bool) -> Result<()> {
         println!("configuration, certificates and bundle are usable");
         return Ok(());
     }
-    let doors = config.listeners.iter().map(Door::open).collect::<Result<Vec<_>, _>>()?;
+    let doors = config
+        .listeners
+        .iter()
+        .map(|listener| Door::open(listener, &config.limits))
+        .collect::<Result<Vec<_>, _>>()?;
     let doors: Vec<_> = doors.into_iter().map(Arc::new).collect();
 
     let monitor = config

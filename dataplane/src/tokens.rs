@@ -48,6 +48,13 @@ pub(crate) fn of_certificate(der: &[u8]) -> Result<Arc<Proven>, weir_token::Svid
     Ok(Arc::new(Proven { verified, identity }))
 }
 
+/// The same of a certificate that the session's machine has verified.
+pub(crate) fn certified(certified: &weir_wire::Certified<'_>) -> Arc<Proven> {
+    let identity = certified.identity.clone();
+    let verified = Verified { identity: identity.clone(), issued: Some(certified.issued), bound_to: None };
+    Arc::new(Proven { verified, identity: Arc::new(identity) })
+}
+
 /// Whether a certificate is one still: what TLS cannot know, and what may have changed since.
 ///
 /// # Errors

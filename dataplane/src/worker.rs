@@ -61,6 +61,8 @@ pub(crate) struct Worker {
     /// For how long the recorder's disk has been full.
     full_ticks: Cell<u32>,
     pub bench: RefCell<Bench>,
+    /// The same for SSH's own transport.
+    pub ssh: Rc<weir_ssh::Workbench>,
     pub random: SystemRandom,
     pub metrics: Arc<Metrics>,
     /// Readable at once, whenever one asks.
@@ -129,6 +131,7 @@ impl Worker {
             crowd: Cell::new(0),
             full_ticks: Cell::new(0),
             bench: RefCell::default(),
+            ssh: Rc::default(),
             random: SystemRandom::new(),
             metrics,
             always_ready,

@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde_json::Value;
 use weir_policy::{
     Binds, Body as HttpBody, Caller, Decide as _, Facts, Fields, Http, Identity, Moment, Policy, RecordLevel,
-    Request, Sql, Target, Timestamp, Verdict,
+    Request, Sql, SshKind, Target, Timestamp, Verdict,
 };
 use weir_segment::{Body, Head, Open, SessionId};
 
@@ -258,6 +258,7 @@ enum Again {
         lines: Vec<u8>,
         body: Option<Vec<u8>>,
     },
+    Ssh(weir_ssh::Question),
 }
 
 impl Again {
@@ -274,6 +275,7 @@ impl Again {
                 same.then(|| Self::Sql { text: request.text.to_vec(), binds, facts })
             }
             "http" => Self::http(&recorded, &request.text),
+            "ssh" => Self::ssh(&recorded, &request.text),
             _ => None,
         }
     }
@@ -302,6 +304,16 @@ impl Again {
         })
     }
 
+    fn ssh(recorded: &Value, text: &[u8]) -> Option<Self> {
+        let word = recorded.get("kind")?.as_str()?;
+        let kind = SshKind::ALL.into_iter().find(|kind| kind.word() == word)?;
+        let name = if kind == SshKind::Env { text.split(|byte| *byte == b'=').next()? } else { text };
+        let question = weir_ssh::Question::of(kind, name, b"");
+        // A masked line is another line.
+        let same = recorded.get("opaque")?.is_null() == question.request().opaque.is_none();
+        same.then_some(Self::Ssh(question))
+    }
+
     fn decide(&self, policy: &Policy, caller: &Caller) -> String {
         let request = match self {
             Self::Sql { text, binds, facts } => Request::Sql(Sql {
@@ -321,6 +333,7 @@ impl Again {
                 body: body.as_deref().map_or(HttpBody::Unseen, HttpBody::Whole),
                 approval: None,
             }),
+            Self::Ssh(question) => Request::Ssh(question.request()),
         };
         match policy.decide(caller, &request, Timestamp::default()) {
             Verdict::Allow(_) => "allow".to_owned(),
@@ -337,6 +350,11 @@ impl Again {
             Self::Http { method, host, path, .. } => {
                 let mut hasher = DefaultHasher::new();
                 (method, host, path).hash(&mut hasher);
+                hasher.finish()
+            }
+            Self::Ssh(question) => {
+                let (mut hasher, request) = (DefaultHasher::new(), question.request());
+                (request.kind.word(), request.programs).hash(&mut hasher);
                 hasher.finish()
             }
         }

@@ -31,6 +31,7 @@ pub enum What {
     Connect(String),
     Http(String),
     Sql(String),
+    Ssh(String),
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -68,13 +69,15 @@ pub fn explain(policy: &Policy, who: &Who, what: &What) -> Result<Explanation, S
             let protocol = match protocol {
                 "postgres" => "postgres",
                 "http" => "http",
-                other => return Err(format!("unknown protocol `{other}`: postgres, http")),
+                "ssh" => "ssh",
+                other => return Err(format!("unknown protocol `{other}`: postgres, http, ssh")),
             };
             let application = Some(application).filter(|name| !name.is_empty());
             policy.explain(&caller, &Request::Connect(Connect { protocol, application }), now)
         }
         What::Http(text) => decide(policy, &caller, Matcher::Http, text, now)?,
         What::Sql(text) => decide(policy, &caller, Matcher::Sql, text, now)?,
+        What::Ssh(text) => decide(policy, &caller, Matcher::Ssh, text, now)?,
     };
     Ok(told(policy, &caller, verdict, trace))
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::time::Duration;
 
-use weir_policy::{Kind, table};
+use weir_policy::{Kind, SshKind, table};
 use weir_sources::{Problem, Source, unknown};
 
 use crate::patterns;
@@ -63,16 +63,18 @@ impl Lowering<'_> {
         let id = self.id(&rule.id);
         let span = rule.id.span();
         let action = self.action(rule);
-        if rule.sql.is_none() && rule.http.is_none() && rule.connect.is_none() {
-            self.problem(&span, format!("rule `{id}` matches nothing: give it `sql`, `http` or `connect`"));
+        if rule.sql.is_none() && rule.http.is_none() && rule.ssh.is_none() && rule.connect.is_none() {
+            self.problem(
+                &span,
+                format!("rule `{id}` matches nothing: give it `sql`, `http`, `ssh` or `connect`"),
+            );
         }
         if rule.connect.is_some() && matches!(action, table::Action::Hold(_)) {
             self.problem(&span, format!("rule `{id}`: a connection cannot be held, only blocked"));
         }
-        if let Some(sql) = &rule.sql
-            && sql.get_ref().opaque
-            && matches!(action, table::Action::Allow)
-        {
+        let opaque = rule.sql.as_ref().is_some_and(|sql| sql.get_ref().opaque)
+            || rule.ssh.as_ref().is_some_and(|ssh| ssh.get_ref().opaque);
+        if opaque && matches!(action, table::Action::Allow) {
             self.problem(
                 &span,
                 format!("rule `{id}`: what was not understood can be held or blocked, never allowed"),
@@ -98,6 +100,7 @@ impl Lowering<'_> {
                 protocols: plain(&connect.get_ref().protocols),
                 applications: plain(&connect.get_ref().applications),
             }),
+            ssh: rule.ssh.as_ref().map(|ssh| self.ssh(&id, &ssh.span(), ssh.get_ref())),
             id,
         };
         self.tables.rules.push(lowered);
@@ -180,7 +183,7 @@ impl Lowering<'_> {
             patterns: self.command_patterns(&sql.patterns),
         };
         self.universal(id, span, "sql", lowered == table::Sql::default(), sql.any);
-        self.samples(id, span, "sql", sql.any, &sql.samples);
+        self.samples(id, span, "sql", sql.any, true, &sql.samples);
         lowered
     }
 
@@ -205,7 +208,30 @@ impl Lowering<'_> {
             patterns: self.command_patterns(&http.patterns),
         };
         self.universal(id, span, "http", lowered == table::Http::default(), http.any);
-        self.samples(id, span, "http", http.any, &http.samples);
+        self.samples(id, span, "http", http.any, true, &http.samples);
+        lowered
+    }
+
+    fn ssh(&mut self, id: &str, span: &Range<usize>, ssh: &source::Ssh) -> table::Ssh {
+        for program in ssh.programs.iter().filter(|program| program.get_ref().contains('/')) {
+            let text = program.get_ref();
+            let message =
+                format!("program `{text}`: give its name without folders, which say nothing of what runs");
+            self.problem(&program.span(), message);
+        }
+        let lowered = table::Ssh {
+            kinds: self.words("kind", &ssh.kinds, &SshKind::ALL.map(SshKind::word)),
+            programs: plain(&ssh.programs),
+            subsystems: plain(&ssh.subsystems),
+            targets: plain(&ssh.targets),
+            env: plain(&ssh.env),
+            opaque: ssh.opaque,
+            patterns: self.command_patterns(&ssh.patterns),
+        };
+        self.universal(id, span, "ssh", lowered == table::Ssh::default(), ssh.any);
+        // Only exec lines can be disguised.
+        let lines = !ssh.programs.is_empty() || !ssh.patterns.is_empty();
+        self.samples(id, span, "ssh", ssh.any, lines, &ssh.samples);
         lowered
     }
 
@@ -231,6 +257,7 @@ impl Lowering<'_> {
         span: &Range<usize>,
         matcher: &str,
         any: bool,
+        disguises: bool,
         samples: &source::Samples,
     ) {
         let mut missing = Vec::new();
@@ -240,7 +267,7 @@ impl Lowering<'_> {
         if samples.negative.is_empty() && !any {
             missing.push("pass");
         }
-        if samples.evasion.is_empty() && !any {
+        if samples.evasion.is_empty() && !any && disguises {
             missing.push("evade");
         }
         for list in missing {

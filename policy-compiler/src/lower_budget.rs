@@ -26,10 +26,10 @@ impl Lowering<'_> {
                 format!("rule `{id}`: a budget needs action = \"block\" or \"hold\", for what is over it");
             self.problem(span, message);
         }
-        if rule.sql.is_none() && rule.http.is_none() {
+        if rule.sql.is_none() && rule.http.is_none() && rule.ssh.is_none() {
             self.problem(
                 span,
-                format!("rule `{id}`: a budget counts commands: give the rule `sql` or `http`"),
+                format!("rule `{id}`: a budget counts commands: give the rule `sql`, `http` or `ssh`"),
             );
         }
         match (budget.statements, budget.rows) {

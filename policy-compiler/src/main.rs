@@ -4,7 +4,7 @@
 #![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::{Read as _, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -45,6 +45,11 @@ enum Command {
         after_help = "Example: weir-policy explain --policy /etc/weir/policy --connection clinic --role job 'DROP TABLE patients'"
     )]
     Explain(Box<Explain>),
+    /// Answer a question that is JSON on standard input, as JSON: what the admin service's pages ask
+    #[command(
+        after_help = "Example: echo '{\"bundle\": \"current.bundle\", \"trusted_keys\": [\"ed25519:...\"], \"who\": {\"connection\": \"clinic\"}, \"what\": {\"sql\": \"DROP TABLE patients\"}}' | weir-policy answer"
+    )]
+    Answer,
     /// Make a signing key: FILE (only you can read it) and FILE.pub
     #[command(after_help = "Example: weir-policy keygen --out policy.key")]
     Keygen {
@@ -124,12 +129,16 @@ struct Explain {
     #[arg(long)]
     role: Option<String>,
     /// The command is an HTTP request: `METHOD [host]/path[?query]`.
-    #[arg(long, conflicts_with = "connect")]
+    #[arg(long, conflicts_with_all = ["connect", "ssh"])]
     http: bool,
+    /// The command is asked for over SSH: `exec LINE`, `shell`, `subsystem NAME`, `forward HOST:PORT`, `listen HOST:PORT`,
+    /// `env NAME`, `agent`, `x11`.
+    #[arg(long, conflicts_with = "connect")]
+    ssh: bool,
     /// The command is a connection attempt: `postgres [application]`.
     #[arg(long)]
     connect: bool,
-    /// SQL text, unless --http or --connect says otherwise.
+    /// SQL text, unless --http, --ssh or --connect says otherwise.
     command: String,
 }
 
@@ -150,6 +159,7 @@ fn run(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Compile(options) => compile(options, cli.json),
         Command::Diff(options) => return diff(options, cli.json),
         Command::Explain(options) => explain(options, cli.json),
+        Command::Answer => answer(),
         Command::Keygen { out } => keygen(out, cli.json),
         Command::Test { dir } => test(dir, cli.json),
     }?;
@@ -296,10 +306,11 @@ fn replace(out: &Path, bytes: &[u8]) -> anyhow::Result<()> {
 fn explain(options: &Explain, json: bool) -> anyhow::Result<bool> {
     let policy = explained_policy(options)?;
     let who = who(options)?;
-    let what = match (options.http, options.connect) {
-        (true, _) => What::Http(options.command.clone()),
-        (_, true) => What::Connect(options.command.clone()),
-        (false, false) => What::Sql(options.command.clone()),
+    let what = match (options.http, options.connect, options.ssh) {
+        (true, _, _) => What::Http(options.command.clone()),
+        (_, true, _) => What::Connect(options.command.clone()),
+        (_, _, true) => What::Ssh(options.command.clone()),
+        (false, false, false) => What::Sql(options.command.clone()),
     };
     let told = compiler::explain(&policy, &who, &what).map_err(|error| anyhow::anyhow!(error))?;
     if json {
@@ -322,6 +333,17 @@ fn explain(options: &Explain, json: bool) -> anyhow::Result<bool> {
         }
     }
     Ok(told.verdict == "allow")
+}
+
+/// The command is never in the arguments, which everybody on the machine may read.
+fn answer() -> anyhow::Result<bool> {
+    let mut text = String::new();
+    std::io::stdin().take(compiler::MAX_QUESTION_BYTES).read_to_string(&mut text)?;
+    let question = serde_json::from_str(&text).context("standard input is no question")?;
+    match compiler::answer(question) {
+        Ok(told) => print_json(&told).map(|()| true),
+        Err(error) => print_json(&serde_json::json!({ "error": error })).map(|()| false),
+    }
 }
 
 fn explained_policy(options: &Explain) -> anyhow::Result<Policy> {

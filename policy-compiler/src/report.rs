@@ -146,6 +146,7 @@ fn users(tables: &table::Tables, text: &str) -> Vec<String> {
     let rule = |rule: &&Rule| {
         rule.sql.as_ref().is_some_and(|sql| has(&sql.patterns))
             || rule.http.as_ref().is_some_and(|http| has(&http.patterns))
+            || rule.ssh.as_ref().is_some_and(|ssh| has(&ssh.patterns))
     };
     let rules = tables.rules.iter().filter(rule).map(|rule| rule.id.clone());
     rules.chain(tables.masks.iter().filter(|mask| has(&mask.patterns)).map(|mask| mask.id.clone())).collect()

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use weir_policy::{
-    Binds, Body, Caller, Facts, Fields, Http, Identity, Moment, RecordLevel, Request, Sql, Target, Timestamp,
-    table,
+    Binds, Body, Caller, Facts, Fields, Http, Identity, Moment, RecordLevel, Request, Sql, SshKind, Target,
+    Timestamp, table,
 };
 use weir_sources::{Problem, Source};
 
@@ -30,6 +30,7 @@ pub enum Matcher {
     Http,
     Mask,
     Sql,
+    Ssh,
 }
 
 /// What the rule is to do with the sample.
@@ -66,6 +67,9 @@ pub(crate) fn collect(file: &source::File, text: &Source, into: &mut Vec<Sample>
         }
         if let Some(http) = &rule.http {
             add(rule.id.get_ref(), Matcher::Http, &http.get_ref().samples, text, into);
+        }
+        if let Some(ssh) = &rule.ssh {
+            add(rule.id.get_ref(), Matcher::Ssh, &ssh.get_ref().samples, text, into);
         }
     }
     for mask in &file.mask {
@@ -148,7 +152,7 @@ impl<'a> Runner<'a> {
     fn read(&self, rule: &str, matcher: Matcher, text: &str) -> Result<Reading, String> {
         match matcher {
             Matcher::Mask => self.read_mask(rule, text),
-            Matcher::Http | Matcher::Sql => {
+            Matcher::Http | Matcher::Sql | Matcher::Ssh => {
                 let command = Command::read(matcher, text)?;
                 Ok(match command.request() {
                     Some(request) if self.matches(rule, &request) => Reading::Matched,
@@ -205,11 +209,16 @@ pub(crate) enum Command {
         text: String,
         facts: Box<Facts>,
     },
+    Ssh(weir_ssh::Question),
 }
 
 impl Command {
-    /// SQL text as it is; HTTP as `METHOD [host]/path[?query]`, and a body after an empty line.
+    /// SQL text as it is; HTTP as `METHOD [host]/path[?query]`, and a body after an empty line; SSH as `KIND [text]`: `exec` and the line,
+    /// `shell`, `subsystem sftp`, `forward host:port`, `env NAME`.
     pub(crate) fn read(matcher: Matcher, text: &str) -> Result<Self, String> {
+        if matcher == Matcher::Ssh {
+            return read_ssh(text).map(Self::Ssh);
+        }
         if matcher != Matcher::Http {
             let facts = Box::new(weir_sql::analyse(text.as_bytes()));
             return Ok(Self::Sql { text: text.to_owned(), facts });
@@ -245,6 +254,7 @@ impl Command {
                 approval: None,
             })),
             Self::Refused(_) => None,
+            Self::Ssh(question) => Some(Request::Ssh(question.request())),
             Self::Sql { text, facts } => Some(Request::Sql(Sql {
                 text: text.as_bytes(),
                 facts,
@@ -259,6 +269,18 @@ impl Command {
     fn is_opaque(&self) -> bool {
         matches!(self, Self::Sql { facts, .. } if facts.opaque.is_some())
     }
+}
+
+/// `KIND [text]`, as samples and `explain` write it.
+pub(crate) fn read_ssh(text: &str) -> Result<weir_ssh::Question, String> {
+    let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
+    let Some(kind) = SshKind::ALL.into_iter().find(|kind| kind.word() == word) else {
+        let words = SshKind::ALL.map(SshKind::word).join(", ");
+        return Err(format!(
+            "is no SSH sample: write one of {words}, and behind it the line, name or target"
+        ));
+    };
+    Ok(weir_ssh::Question::of(kind, rest.as_bytes(), b""))
 }
 
 fn anyone() -> Caller {

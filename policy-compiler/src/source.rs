@@ -55,6 +55,7 @@ pub(crate) struct Rule {
     pub(crate) sql: Option<Spanned<Sql>>,
     pub(crate) http: Option<Spanned<Http>>,
     pub(crate) connect: Option<Spanned<Connect>>,
+    pub(crate) ssh: Option<Spanned<Ssh>>,
 }
 
 /// Whom it is about: every named property must hold; of its values any will do. `*` stands for any run of characters.
@@ -160,6 +161,30 @@ pub(crate) struct Http {
     pub(crate) paths: Vec<Word>,
     #[serde(default)]
     pub(crate) query: BTreeMap<String, Vec<String>>,
+    #[serde(default)]
+    pub(crate) patterns: Vec<Word>,
+    #[serde(default)]
+    pub(crate) samples: Samples,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Ssh {
+    /// Everything that is asked for.
+    #[serde(default)]
+    pub(crate) any: bool,
+    #[serde(default)]
+    pub(crate) kinds: Vec<Word>,
+    #[serde(default)]
+    pub(crate) programs: Vec<Word>,
+    #[serde(default)]
+    pub(crate) subsystems: Vec<Word>,
+    #[serde(default)]
+    pub(crate) targets: Vec<Word>,
+    #[serde(default)]
+    pub(crate) env: Vec<Word>,
+    #[serde(default)]
+    pub(crate) opaque: bool,
     #[serde(default)]
     pub(crate) patterns: Vec<Word>,
     #[serde(default)]

@@ -71,13 +71,25 @@ fn check_role(role: &Role, at: &Place, items: &Items) -> Result<()> {
         {
             bail!("{at}: role {:?} needs `user`, its name on the upstream", role.name)
         }
-        (Protocol::Postgres, LoginKind::Authorization) => {
+        (Protocol::Postgres, LoginKind::Authorization | LoginKind::SshCertificate | LoginKind::SshKey) => {
             bail!("{at}: a Postgres role logs in with password_file, rds_iam or trust")
         }
-        (Protocol::Http, LoginKind::Password | LoginKind::Rds) => {
+        (
+            Protocol::Http,
+            LoginKind::Password | LoginKind::Rds | LoginKind::SshCertificate | LoginKind::SshKey,
+        ) => {
             bail!("{at}: an HTTP role logs in with authorization_file or trust")
         }
-        (Protocol::Postgres, LoginKind::Password | LoginKind::Rds | LoginKind::Trust)
+        (Protocol::Ssh, LoginKind::Password | LoginKind::SshCertificate | LoginKind::SshKey)
+            if role.user.is_empty() =>
+        {
+            bail!("{at}: role {:?} needs `user`, its name on the upstream", role.name)
+        }
+        (Protocol::Ssh, LoginKind::Authorization | LoginKind::Rds | LoginKind::Trust) => {
+            bail!("{at}: an SSH role logs in with ssh_certificate = true, key_file or password_file")
+        }
+        (Protocol::Ssh, LoginKind::Password | LoginKind::SshCertificate | LoginKind::SshKey)
+        | (Protocol::Postgres, LoginKind::Password | LoginKind::Rds | LoginKind::Trust)
         | (Protocol::Http, LoginKind::Authorization | LoginKind::Trust) => Ok(()),
     }
 }

@@ -32,6 +32,9 @@ pub(crate) struct Role {
     /// Where tokens of [`LoginKind::Rds`] are for.
     #[serde(default)]
     pub region: Option<String>,
+    /// The line of the user certificate of [`LoginKind::SshKey`].
+    #[serde(default)]
+    pub certificate: Option<String>,
     /// Each session logs in as a role of its own, a member of this one, which the login above makes and drops.
     #[serde(default)]
     pub session_role: Option<String>,
@@ -46,6 +49,12 @@ pub(crate) enum LoginKind {
     Password,
     /// A token of Amazon RDS, signed here with an AWS access key.
     Rds,
+    /// A certificate of the gateway's own authority, with a key of its own, for each session.
+    #[serde(rename = "ssh-certificate")]
+    SshCertificate,
+    /// A private SSH key, with its user certificate where it has one.
+    #[serde(rename = "ssh-key")]
+    SshKey,
     /// The upstream trusts the connection itself.
     Trust,
 }

@@ -3,7 +3,7 @@
 //! ```toml
 //! [[connection]]
 //! name = "clinic"                       # what clients name as their database
-//! protocol = "postgres"                 # or "http"
+//! protocol = "postgres"                 # or "http", or "ssh"
 //! upstream = "db.internal:5432"         # or "unix:/run/postgresql/.s.PGSQL.5432"
 //! tls = "verify-full"                   # or "off", for Unix sockets and where you mean it
 //! roots = "db-ca.pem"                   # default: the system's roots
@@ -13,6 +13,8 @@
 //! record = "durable"                    # or "fast"; "off" needs unrecorded = "for measurement only" beside it
 //! originals = ["weir-auditor-x25519:..."] # postgres: keep what was said before masking, for these keys alone
 //! hold_wait = "30s"                     # http: how long a held request waits before its 503
+//! host_keys = ["ssh-ed25519 AAAA..."]   # ssh: the server's own keys, as `ssh-keyscan` shows them behind the name; behind
+//!                                       # "@cert-authority " a key whose host certificates count; there is no trust on first use
 //!
 //! [[role]]
 //! connection = "clinic"
@@ -20,6 +22,8 @@
 //! user = "weir_clinic"
 //! password_file = "secrets/clinic"      # or authorization_file = "...", or trust = true, or
 //! # rds_iam = { region = "eu-west-1", key_file = "secrets/aws.json" }   # Amazon RDS: what credential_process prints
+//! key_file = "secrets/web1"             # ssh: a private key; with certificate_file = "web1-cert.pub" where it has one
+//! ssh_certificate = true                # ssh: or a certificate of the gateway's own authority, for each session
 //! session_role = "clinic_reader"        # postgres: each session has a role of its own, a member of this one
 //!
 //! [[grant]]
@@ -72,6 +76,8 @@ struct ConnectionSource {
     unrecorded: Option<String>,
     #[serde(default)]
     originals: Vec<Spanned<String>>,
+    #[serde(default)]
+    host_keys: Vec<Spanned<String>>,
     hold_wait: Option<Spanned<String>>,
 }
 
@@ -94,6 +100,10 @@ struct RoleSource {
     #[serde(default)]
     trust: bool,
     rds_iam: Option<RdsIam>,
+    key_file: Option<PathBuf>,
+    certificate_file: Option<PathBuf>,
+    #[serde(default)]
+    ssh_certificate: bool,
     session_role: Option<String>,
 }
 
@@ -202,10 +212,16 @@ impl AccessFile<'_> {
 
     fn connection(&self, one: ConnectionSource, at: &Place) -> Result<Connection> {
         let originals = self.originals(&one)?;
+        let host_keys = self.host_keys(&one)?;
         let upstream_at = self.place(&one.upstream);
         let upstream = address(one.upstream.get_ref()).with_context(|| upstream_at.to_string())?;
         let unix = matches!(upstream, UpstreamAddress::Unix { .. });
         let tls = match (one.tls, unix) {
+            (Some(_), _) if one.protocol == Protocol::Ssh => bail!(
+                "{at}: connection {:?} is SSH, which has no TLS: remove `tls`; host_keys say which server is the right one",
+                one.name.get_ref()
+            ),
+            (None, false) if one.protocol == Protocol::Ssh => UpstreamTls::Off,
             (Some(TlsWord::Off), _) | (None, true) => UpstreamTls::Off,
             (Some(TlsWord::VerifyFull), false) => UpstreamTls::VerifyFull {
                 roots_pem: self.roots(one.roots.as_deref(), at)?,
@@ -244,8 +260,32 @@ impl AccessFile<'_> {
             database: one.database,
             record: one.record.unwrap_or(Record::Durable),
             originals,
+            host_keys,
             hold_wait_ms,
         })
+    }
+
+    /// Lines of `.pub` files: read here, so that a mistake is found before the first login.
+    fn host_keys(&self, one: &ConnectionSource) -> Result<Vec<String>> {
+        let name = one.name.get_ref();
+        match (one.protocol, one.host_keys.first()) {
+            (Protocol::Ssh, None) => bail!(
+                "{}: connection {name:?} pins no host key; write host_keys = [\"ssh-ed25519 AAAA...\"] \
+                 (`ssh-keyscan` shows them; compare with the server's own file)",
+                self.place(&one.name)
+            ),
+            (Protocol::Http | Protocol::Postgres, Some(first)) => {
+                bail!("{}: host_keys are for protocol \"ssh\"", self.place(first))
+            }
+            (Protocol::Ssh, Some(_)) | (Protocol::Http | Protocol::Postgres, None) => {}
+        }
+        let key = |text: &Spanned<String>| {
+            let line = text.get_ref().trim();
+            weir_ssh::PublicKey::from_line(line.strip_prefix("@cert-authority ").unwrap_or(line))
+                .with_context(|| format!("{}: host_keys", self.place(text)))?;
+            Ok(line.to_owned())
+        };
+        one.host_keys.iter().map(key).collect()
     }
 
     /// Public keys, each as `weir-admin keys auditor` prints it.
@@ -277,16 +317,31 @@ impl AccessFile<'_> {
 
     fn role(&self, one: RoleSource, at: &Place) -> Result<(Role, Option<PathBuf>)> {
         let mut region = None;
-        let (login, secret) = match (one.password_file, one.authorization_file, one.rds_iam, one.trust) {
-            (Some(path), None, None, false) => (LoginKind::Password, Some(self.beside(&path))),
-            (None, Some(path), None, false) => (LoginKind::Authorization, Some(self.beside(&path))),
-            (None, None, Some(rds), false) => {
+        let certificate =
+            one.certificate_file.as_deref().map(|path| self.certificate(path, at)).transpose()?;
+        if certificate.is_some() && one.key_file.is_none() {
+            bail!(
+                "{at}: role {:?}: certificate_file needs the key_file that it certifies",
+                one.name.get_ref()
+            );
+        }
+        let files = (one.password_file, one.authorization_file, one.key_file);
+        let (login, secret) = match (files, one.rds_iam, one.trust) {
+            ((None, None, None), None, false) if one.ssh_certificate => (LoginKind::SshCertificate, None),
+            _ if one.ssh_certificate => bail!(
+                "{at}: role {:?} says ssh_certificate = true and another way to log in: one of them",
+                one.name.get_ref()
+            ),
+            ((None, None, Some(path)), None, false) => (LoginKind::SshKey, Some(self.beside(&path))),
+            ((Some(path), None, None), None, false) => (LoginKind::Password, Some(self.beside(&path))),
+            ((None, Some(path), None), None, false) => (LoginKind::Authorization, Some(self.beside(&path))),
+            ((None, None, None), Some(rds), false) => {
                 region = Some(rds.region);
                 (LoginKind::Rds, Some(self.beside(&rds.key_file)))
             }
-            (None, None, None, true) => (LoginKind::Trust, None),
+            ((None, None, None), None, true) => (LoginKind::Trust, None),
             _ => bail!(
-                "{at}: role {:?} needs exactly one of password_file, authorization_file, rds_iam and trust = true",
+                "{at}: role {:?} needs exactly one of password_file, authorization_file, key_file, rds_iam and trust = true",
                 one.name.get_ref()
             ),
         };
@@ -296,9 +351,20 @@ impl AccessFile<'_> {
             user: one.user,
             login,
             region,
+            certificate,
             session_role: one.session_role,
         };
         Ok((role, secret))
+    }
+}
+
+impl AccessFile<'_> {
+    /// The line of a `-cert.pub` file.
+    fn certificate(&self, path: &Path, at: &Place) -> Result<String> {
+        let path = self.beside(path);
+        let text = std::fs::read_to_string(&path)
+            .with_context(|| format!("{at}: cannot read certificate_file {}", path.display()))?;
+        Ok(text.trim().to_owned())
     }
 }
 

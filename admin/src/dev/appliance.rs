@@ -102,6 +102,7 @@ async fn work(args: &UpArgs, bin: &Path, layout: &Layout, children: &mut Childre
     let variables = check(layout, bin, children, &numbers, &sample, &ca).await?;
     let env = layout.environment(&variables)?;
     say!("ready: source {}", env.display());
+    say!("in a browser: http://localhost:{} (sign in as one of the sample's people)", numbers.admin);
     let code = match &args.tour {
         None => None,
         Some(script) => Some(tour::run(children, script, &variables).await?),
@@ -265,6 +266,7 @@ async fn check(
         ("WEIR_CONFIG", path("weir.toml")),
         ("WEIR_LOGS", path("logs")),
         ("WEIR_ADMIN_URL", format!("http://127.0.0.1:{}", numbers.admin)),
+        ("WEIR_WEB_URL", format!("http://localhost:{}", numbers.admin)),
         ("WEIR_ADMIN_TOKEN_FILE", path("tokens/admin")),
         ("WEIR_APPROVER_TOKEN_FILE", path("tokens/approver")),
         ("WEIR_APPROVER2_TOKEN_FILE", path("tokens/approver2")),

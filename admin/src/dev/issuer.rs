@@ -1,5 +1,5 @@
-//! The embedded OIDC issuer: discovery and keys over loopback HTTP. Tokens are signed by [`super::token`] from the same
-//! directory, so no request can ask for one.
+//! The embedded OIDC issuer: discovery and keys over loopback HTTP, and sign-in for the sample's people ([`super::people`]).
+//! Machines' tokens are signed by [`super::token`] from the same directory: no request can ask for one.
 //!
 //! The key file is read for each answer: replace it, and the keys have rotated.
 
@@ -81,14 +81,20 @@ impl DevIssuer {
         let document = json!({
             "issuer": url,
             "jwks_uri": format!("{url}/jwks"),
-            "response_types_supported": ["id_token"],
+            "authorization_endpoint": format!("{url}/authorize"),
+            "token_endpoint": format!("{url}/token"),
+            "response_types_supported": ["code"],
+            "code_challenge_methods_supported": ["S256"],
+            "authorization_response_iss_parameter_supported": true,
             "subject_types_supported": ["public"],
             "id_token_signing_alg_values_supported": ["ES256"],
         });
+        let people = super::people::router(self.dir.clone(), url.clone());
         let router = Router::new()
             .route("/.well-known/openid-configuration", get(move || async move { Json(document) }))
             .route("/jwks", get(keys))
-            .with_state(std::sync::Arc::new(self));
+            .with_state(std::sync::Arc::new(self))
+            .merge(people);
         let serving = async move {
             if let Err(error) = axum::serve(listener, router).await {
                 tracing::error!(%error, "development issuer stopped");

@@ -5,6 +5,7 @@ mod appliance;
 mod children;
 mod files;
 mod issuer;
+mod people;
 mod ports;
 mod postgres;
 mod ready;

@@ -99,7 +99,9 @@ async fn inside_of(
     about: &str,
     report: &mut Report,
 ) -> anyhow::Result<()> {
-    let sources = Sources { access: &patient.access, store: &patient.store, vault: &patient.keys.vault };
+    let keys = &patient.keys;
+    let sources =
+        Sources { access: &patient.access, store: &patient.store, vault: &keys.vault, ssh: &keys.ssh };
     let mut server = Minter::new("doctor").server(sources, connection, role).await?;
     let protected = match columns::protected(patient, &connection.name, &role.name) {
         Ok(protected) => protected,

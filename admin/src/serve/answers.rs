@@ -53,6 +53,7 @@ pub(super) async fn withdraw(hub: &Hub, hold: &str, reason: &str) -> anyhow::Res
     let ending =
         Ending { hold, status: Status::Withdrawn, by: None, reason: Some(reason), now_ms: clock::unix_ms() };
     hub.store.end_hold(&ending).await?;
+    hub.stir();
     Ok(())
 }
 
@@ -163,6 +164,7 @@ pub(super) fn name(issuer: &str, subject: &str) -> String {
 
 /// Sends a hold's answer to the process that waits for it, if there is one yet.
 fn tell(hub: &Hub, stored: &StoredHold) {
+    hub.stir();
     let message = match stored.status {
         Status::Waiting | Status::Withdrawn => return,
         Status::Approved => match release(hub, stored) {

@@ -1,31 +1,33 @@
-//! The HTTP API that the command line speaks: JSON over loopback, a bearer token on every request but `/healthz`.
+//! The HTTP API that the command line speaks: JSON over loopback, a bearer token on every request but `/healthz` and the API's own
+//! description (`openapi.json`). What was not done is told as RFC 9457 has it.
+//!
+//! No cookie opens it, so no page of somebody's browser can use it; what may be done is `acts`' matter.
 
 use std::sync::Arc;
 
+use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
-use weir_control::{Ending, Revocation, SessionSummary};
+use serde::Deserialize;
+use weir_control::{Revocation, SessionSummary};
 
 use super::Hub;
-use super::answers::{self, NotCounted};
+use super::acts::{self, Answer, Kill, Revoke, Status};
+use super::answers::NotCounted;
 use super::catalogue;
-use super::checkpoints::RecordingStatus;
-use super::door::Person;
-use super::hub::LinkStatus;
-use super::run_approvals::RunAnswer;
+use super::person::Person;
 use crate::access::Access;
 use crate::chain::NotRecorded;
-use crate::clock;
 use crate::state::{StoredBudget, StoredHold};
 
 pub(super) fn router(hub: Arc<Hub>) -> Router {
     Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
+        .route("/v1/openapi.json", get(|| async { ([(CONTENT_TYPE, "application/json")], OPENAPI) }))
         .route("/v1/status", get(status))
         .route("/v1/holds", get(holds))
         .route("/v1/holds/{hold}", get(hold))
@@ -37,30 +39,51 @@ pub(super) fn router(hub: Arc<Hub>) -> Router {
         .route("/v1/catalogue", get(catalogue::list))
         .route("/v1/checkpoints", get(checkpoints))
         .route("/v1/access", get(access))
+        .route("/v1/ssh/certificates", post(super::ssh::issue))
         .route("/v1/revocations", get(revocations).post(revoke))
         .layer(axum::extract::DefaultBodyLimit::max(64 << 10))
         .with_state(hub)
 }
 
+/// What there is, for programs and people (OpenAPI 3.1).
+const OPENAPI: &str = include_str!("openapi.json");
+
 /// An answer that is not what was asked for.
+#[derive(Debug)]
 pub(crate) struct Failure {
-    status: StatusCode,
-    text: String,
+    pub(crate) status: StatusCode,
+    pub(crate) text: String,
 }
 
 impl Failure {
-    pub(super) fn new(status: StatusCode, text: &str) -> Self {
+    pub(crate) fn new(status: StatusCode, text: &str) -> Self {
         Self { status, text: text.to_owned() }
     }
 
-    pub(super) fn forbidden(text: &str) -> Self {
+    pub(crate) fn forbidden(text: &str) -> Self {
         Self::new(StatusCode::FORBIDDEN, text)
+    }
+
+    pub(crate) fn bad_request(text: &str) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, text)
+    }
+
+    pub(crate) fn not_found(text: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, text)
+    }
+
+    pub(crate) fn conflict(text: &str) -> Self {
+        Self::new(StatusCode::CONFLICT, text)
     }
 }
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
-        (self.status, Json(serde_json::json!({ "error": self.text }))).into_response()
+        let title = self.status.canonical_reason().unwrap_or("Failed");
+        let problem = serde_json::json!({
+            "type": "about:blank", "title": title, "status": self.status.as_u16(), "detail": self.text,
+        });
+        (self.status, [(CONTENT_TYPE, "application/problem+json")], problem.to_string()).into_response()
     }
 }
 
@@ -77,6 +100,18 @@ impl From<NotCounted> for Failure {
     }
 }
 
+impl From<JsonRejection> for Failure {
+    fn from(why: JsonRejection) -> Self {
+        Self::new(why.status(), &why.body_text())
+    }
+}
+
+impl From<QueryRejection> for Failure {
+    fn from(why: QueryRejection) -> Self {
+        Self::new(why.status(), &why.body_text())
+    }
+}
+
 impl From<NotRecorded> for Failure {
     fn from(why: NotRecorded) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, &why.to_string())
@@ -90,36 +125,8 @@ impl From<anyhow::Error> for Failure {
     }
 }
 
-#[derive(Serialize, Deserialize)]
-pub(crate) struct Status {
-    pub state_version: u64,
-    pub connections: usize,
-    pub waiting: usize,
-    pub issuers: Vec<IssuerStatus>,
-    pub dataplanes: Vec<LinkStatus>,
-    pub recording: RecordingStatus,
-}
-
-#[derive(Serialize, Deserialize)]
-pub(crate) struct IssuerStatus {
-    pub issuer: String,
-    pub keys: bool,
-}
-
 async fn status(State(hub): State<Arc<Hub>>, person: Person) -> Result<Json<Status>, Failure> {
-    person.needs_view()?;
-    let current = hub.current();
-    let issuers = current.state.issuers.iter();
-    Ok(Json(Status {
-        state_version: current.state.version,
-        connections: current.access.connections.len(),
-        waiting: hub.store.holds(false).await?.len(),
-        issuers: issuers
-            .map(|issuer| IssuerStatus { issuer: issuer.issuer.clone(), keys: issuer.jwks.is_some() })
-            .collect(),
-        dataplanes: hub.linked(),
-        recording: hub.checkpoints.status(),
-    }))
+    acts::status(&hub, &person).await.map(Json)
 }
 
 /// Checkpoints that one answer holds at most.
@@ -135,9 +142,10 @@ struct After {
 async fn checkpoints(
     State(hub): State<Arc<Hub>>,
     person: Person,
-    Query(query): Query<After>,
+    query: Result<Query<After>, QueryRejection>,
 ) -> Result<Json<Vec<String>>, Failure> {
     person.needs_view()?;
+    let Query(query) = query?;
     Ok(Json(hub.store.checkpoints(query.after, CHECKPOINTS_A_PAGE).await?))
 }
 
@@ -147,20 +155,13 @@ struct All {
     all: bool,
 }
 
-/// Approvers see what they may answer; administrators and auditors see everything.
 async fn holds(
     State(hub): State<Arc<Hub>>,
     person: Person,
-    Query(query): Query<All>,
+    query: Result<Query<All>, QueryRejection>,
 ) -> Result<Json<Vec<StoredHold>>, Failure> {
-    hub.chain.read("read-holds", &person.identity, json!({ "all": query.all })).await?;
-    let mut holds = hub.store.holds(query.all).await?;
-    holds.retain(|hold| may_see(&person, hold));
-    Ok(Json(holds))
-}
-
-fn may_see(person: &Person, hold: &StoredHold) -> bool {
-    person.administrator || person.auditor || answers::may_answer(hold, &person.identity)
+    let Query(query) = query?;
+    acts::holds(&hub, &person, query.all).await.map(Json)
 }
 
 async fn hold(
@@ -168,153 +169,60 @@ async fn hold(
     person: Person,
     Path(hold): Path<String>,
 ) -> Result<Json<StoredHold>, Failure> {
-    let stored = answers::find(&hub, &hold).await?;
-    if !may_see(&person, &stored) {
-        return Err(NotCounted::NotFound(hold).into());
-    }
-    hub.chain.read("read-hold", &person.identity, json!({ "hold": stored.request.hold })).await?;
-    Ok(Json(stored))
-}
-
-#[derive(Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Answer {
-    pub reason: Option<String>,
-    /// Everything alike of the command's run, too. Not with a refusal.
-    pub run: Option<RunAnswer>,
+    acts::hold(&hub, &person, &hold).await.map(Json)
 }
 
 async fn approve(
     State(hub): State<Arc<Hub>>,
     person: Person,
     Path(hold): Path<String>,
-    Json(answer): Json<Answer>,
+    answer: Result<Json<Answer>, JsonRejection>,
 ) -> Result<Json<StoredHold>, Failure> {
-    let Answer { reason, run } = answer;
-    let what = json!({ "hold": hold, "reason": reason, "run": run });
-    hub.chain.record("approve", Some(&person.identity), what.clone()).await?;
-    let answered = answers::approve(&hub, &hold, &person.identity, reason.as_deref(), run).await;
-    told(&hub, "approve", &person, what, answered).await
+    let Json(answer) = answer?;
+    acts::approve(&hub, &person, &hold, answer).await.map(Json)
 }
 
 async fn deny(
     State(hub): State<Arc<Hub>>,
     person: Person,
     Path(hold): Path<String>,
-    Json(answer): Json<Answer>,
+    answer: Result<Json<Answer>, JsonRejection>,
 ) -> Result<Json<StoredHold>, Failure> {
-    if answer.run.is_some() {
-        return Err(Failure::new(StatusCode::BAD_REQUEST, "only an approval can be for a whole run"));
-    }
-    let what = json!({ "hold": hold, "reason": answer.reason });
-    hub.chain.record("deny", Some(&person.identity), what.clone()).await?;
-    let answered = answers::deny(&hub, &hold, &person.identity, answer.reason.as_deref()).await;
-    told(&hub, "deny", &person, what, answered).await
+    let Json(answer) = answer?;
+    acts::deny(&hub, &person, &hold, answer).await.map(Json)
 }
 
-/// An answer that did not count is in the record as such.
-async fn told(
-    hub: &Hub,
-    action: &str,
-    person: &Person,
-    what: Value,
-    answered: Result<StoredHold, NotCounted>,
-) -> Result<Json<StoredHold>, Failure> {
-    match answered {
-        Ok(stored) => Ok(Json(stored)),
-        Err(why) => {
-            hub.chain.refused(action, &person.identity, what, &why.to_string()).await;
-            Err(why.into())
-        }
-    }
-}
-
-/// Budgets in their present window: what data planes took of them, used or not.
 async fn budgets(State(hub): State<Arc<Hub>>, person: Person) -> Result<Json<Vec<StoredBudget>>, Failure> {
-    person.needs_view()?;
-    hub.chain.read("read-budgets", &person.identity, Value::Null).await?;
-    Ok(Json(hub.store.budgets(clock::unix_ms()).await?))
+    acts::budgets(&hub, &person).await.map(Json)
 }
 
 async fn sessions(State(hub): State<Arc<Hub>>, person: Person) -> Result<Json<Vec<SessionSummary>>, Failure> {
-    person.needs_view()?;
-    hub.chain.read("read-sessions", &person.identity, Value::Null).await?;
-    Ok(Json(hub.live()))
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Kill {
-    pub reason: String,
+    acts::live(&hub, &person).await.map(Json)
 }
 
 async fn kill(
     State(hub): State<Arc<Hub>>,
     person: Person,
     Path(session): Path<String>,
-    Json(kill): Json<Kill>,
+    kill: Result<Json<Kill>, JsonRejection>,
 ) -> Result<Json<SessionSummary>, Failure> {
-    person.needs_administrator()?;
-    let mut live = hub.live();
-    live.retain(|live| live.session.starts_with(&session));
-    match live.as_slice() {
-        [only] => {
-            let what = json!({ "session": only.session, "reason": kill.reason });
-            hub.chain.record("kill", Some(&person.identity), what).await?;
-            hub.end(&Ending::Session { session: only.session.clone(), reason: kill.reason });
-            Ok(Json(only.clone()))
-        }
-        [] => Err(Failure::new(StatusCode::NOT_FOUND, "no live session begins so")),
-        _ => Err(Failure::new(StatusCode::CONFLICT, "several live sessions begin so; give more of the id")),
-    }
+    let Json(kill) = kill?;
+    acts::kill(&hub, &person, &session, kill.reason).await.map(Json)
 }
 
 async fn access(State(hub): State<Arc<Hub>>, person: Person) -> Result<Json<Access>, Failure> {
-    person.needs_view()?;
-    hub.chain.read("read-access", &person.identity, Value::Null).await?;
-    Ok(Json(hub.current().access.clone()))
+    acts::access(&hub, &person).await.map(Json)
 }
 
 async fn revocations(State(hub): State<Arc<Hub>>, person: Person) -> Result<Json<Vec<Revocation>>, Failure> {
-    person.needs_view()?;
-    hub.chain.read("read-revocations", &person.identity, Value::Null).await?;
-    Ok(Json(hub.current().state.revocations.clone()))
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Revoke {
-    pub issuer: String,
-    /// Exactly one of these two.
-    pub subject: Option<String>,
-    pub token: Option<String>,
-    pub reason: String,
+    acts::revocations(&hub, &person).await.map(Json)
 }
 
 async fn revoke(
     State(hub): State<Arc<Hub>>,
     person: Person,
-    Json(revoke): Json<Revoke>,
+    revoke: Result<Json<Revoke>, JsonRejection>,
 ) -> Result<Json<Revocation>, Failure> {
-    person.needs_administrator()?;
-    let Revoke { issuer, subject, token, reason } = revoke;
-    let now_ms = clock::unix_ms();
-    let (revocation, ending) = match (subject, token) {
-        (Some(subject), None) => (
-            Revocation::Subject { issuer: issuer.clone(), subject: subject.clone(), before_unix_ms: now_ms },
-            Ending::Subject { issuer, subject, reason: reason.clone() },
-        ),
-        (None, Some(token_id)) => (
-            Revocation::Token { issuer: issuer.clone(), token_id: token_id.clone() },
-            Ending::Token { issuer, token_id, reason: reason.clone() },
-        ),
-        _ => return Err(Failure::new(StatusCode::BAD_REQUEST, "give a subject or a token, not both")),
-    };
-    let what = json!({ "revocation": revocation, "reason": reason });
-    hub.chain.record("revoke", Some(&person.identity), what).await?;
-    hub.store.revoke(&revocation, &person.identity.subject, &reason, now_ms).await?;
-    // In force before the sessions end: a client that dials again at once must find the door closed.
-    hub.reload_if_changed().await?;
-    hub.end(&ending);
-    Ok(Json(revocation))
+    let Json(revoke) = revoke?;
+    acts::revoke(&hub, &person, revoke).await.map(Json)
 }

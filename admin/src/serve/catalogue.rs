@@ -20,7 +20,7 @@ use weir_control::SessionSummary;
 
 use super::Hub;
 use super::api::Failure;
-use super::door::Person;
+use super::person::Person;
 use crate::config::Config;
 use crate::sessions::filter::{ListFilter, SessionFilter};
 use crate::sessions::{self, Summary, TakenIn};
@@ -62,6 +62,15 @@ impl Catalogue {
         if names.len() < MAX_NAMES {
             names.push(session.clone());
         }
+    }
+
+    /// The sessions that pass a filter; none where no segments are known.
+    pub(super) async fn recorded(&self, filter: &SessionFilter, listed: &ListFilter) -> Result<Vec<Summary>> {
+        if self.segments.is_none() {
+            return Ok(Vec::new());
+        }
+        let (_, store) = self.store().await?;
+        store.recorded(filter, listed).await
     }
 
     fn new_names(&self) -> Vec<SessionSummary> {
@@ -220,8 +229,7 @@ pub(super) async fn list(
     }
     let (filter, filter_of_list) = filters(&listed)?;
     hub.chain.read("read-catalogue", &person.identity, json!({ "asked": listed })).await?;
-    let (_, store) = hub.catalogue.store().await?;
-    Ok(Json(store.recorded(&filter, &filter_of_list).await?))
+    Ok(Json(hub.catalogue.recorded(&filter, &filter_of_list).await?))
 }
 
 fn filters(listed: &Listed) -> Result<(SessionFilter, ListFilter), Failure> {

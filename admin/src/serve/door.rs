@@ -1,4 +1,4 @@
-//! Who speaks to the HTTP API: a bearer token of a trusted issuer, and what its groups may do.
+//! Who speaks to the HTTP API: a bearer token of a trusted issuer. What its bearer may do is `person`'s to say.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,33 +7,12 @@ use axum::extract::FromRequestParts;
 use axum::http::StatusCode;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
-use weir_policy::Identity;
 use weir_token::Refusal;
 
 use super::api::Failure;
+use super::person::{Person, Roles};
 use super::{Hub, issuers};
 use crate::clock;
-
-/// Somebody whose token verified. What they may do is each handler's question.
-pub(crate) struct Person {
-    pub identity: Identity,
-    pub administrator: bool,
-    pub auditor: bool,
-}
-
-impl Person {
-    pub(super) fn needs_administrator(&self) -> Result<(), Failure> {
-        if self.administrator { Ok(()) } else { Err(Failure::forbidden("only administrators may do this")) }
-    }
-
-    pub(super) fn needs_view(&self) -> Result<(), Failure> {
-        if self.administrator || self.auditor {
-            Ok(())
-        } else {
-            Err(Failure::forbidden("only administrators and auditors may see this"))
-        }
-    }
-}
 
 impl FromRequestParts<Arc<Hub>> for Person {
     type Rejection = Failure;
@@ -67,12 +46,7 @@ impl FromRequestParts<Arc<Hub>> for Person {
             let until = verified.identity.expires.since_ms(clock::now());
             hub.chain.login(token.as_bytes(), &verified.identity, Duration::from_millis(until)).await?;
         }
-        let groups = &verified.identity.groups;
-        let any_of = |wanted: &[String]| groups.iter().any(|group| wanted.contains(group));
-        Ok(Self {
-            administrator: any_of(&hub.config.admin.administrators),
-            auditor: any_of(&hub.config.admin.auditors),
-            identity: verified.identity,
-        })
+        let roles = Roles::of(&verified.identity.groups, &hub.config.admin);
+        Ok(Self { roles, identity: verified.identity })
     }
 }

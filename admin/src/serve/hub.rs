@@ -35,6 +35,8 @@ pub(crate) struct Hub {
     pub(super) checkpoints: Checkpoints,
     pub(super) catalogue: Catalogue,
     current: watch::Sender<Arc<Current>>,
+    /// Counts what pages that are open must show.
+    stirs: watch::Sender<u64>,
     links: Mutex<Links>,
 }
 
@@ -89,6 +91,7 @@ impl Hub {
             fetches,
             checkpoints: Checkpoints::default(),
             current: watch::Sender::new(Arc::new(current)),
+            stirs: watch::Sender::new(0),
             links: Mutex::default(),
         })
     }
@@ -99,7 +102,7 @@ impl Hub {
 
     /// What credentials are made of.
     pub(super) fn sources<'a>(&'a self, current: &'a Current) -> Sources<'a> {
-        Sources { access: &current.access, store: &self.store, vault: &self.keys.vault }
+        Sources { access: &current.access, store: &self.store, vault: &self.keys.vault, ssh: &self.keys.ssh }
     }
 
     /// Drops sessions' roles that nobody was left to drop; what cannot be reached is tried again at the next sweep.
@@ -121,6 +124,14 @@ impl Hub {
                 }
             }
         }
+    }
+
+    /// Forgets people's sessions that are over.
+    pub(super) async fn forget_old_visits(&self) -> Result<()> {
+        let Some(sign_in) = &self.config.admin.sign_in else { return Ok(()) };
+        let now_ms = crate::clock::unix_ms();
+        let idle_ms = u64::try_from(sign_in.idle.as_millis()).unwrap_or(u64::MAX);
+        self.store.forget_old_visits(now_ms, now_ms.saturating_sub(idle_ms)).await
     }
 
     /// Records that the service begins, and with which access; waits for the recorder as long as it takes. Data planes
@@ -148,6 +159,16 @@ impl Hub {
         self.current.subscribe()
     }
 
+    /// Something changed that people look at.
+    pub(super) fn stir(&self) {
+        self.stirs.send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    /// Tells when something changed that people look at.
+    pub(crate) fn stirs(&self) -> watch::Receiver<u64> {
+        self.stirs.subscribe()
+    }
+
     pub(crate) fn approval_key(&self) -> &Ed25519KeyPair {
         &self.keys.approval
     }
@@ -171,6 +192,7 @@ impl Hub {
             self.minter.forget().await;
         }
         self.current.send_replace(Arc::new(next));
+        self.stir();
         Ok(())
     }
 
@@ -187,11 +209,13 @@ impl Hub {
         let id = links.next;
         let link = Link { node: node.to_owned(), boot, send, sessions: HashMap::new(), applied: 0 };
         links.open.insert(id, link);
+        self.stir();
         (id, receive)
     }
 
     pub(super) fn unlink(&self, id: u64) {
         self.links().open.remove(&id);
+        self.stir();
     }
 
     /// Sends to one link; one that does not keep up is given up, and dials again.
@@ -227,12 +251,14 @@ impl Hub {
         if let Some(link) = self.links().open.get_mut(&id) {
             link.sessions.insert(session.session.clone(), session);
         }
+        self.stir();
     }
 
     pub(super) fn session_closed(&self, id: u64, session: &str) {
         if let Some(link) = self.links().open.get_mut(&id) {
             link.sessions.remove(session);
         }
+        self.stir();
     }
 
     pub(crate) fn live(&self) -> Vec<SessionSummary> {

@@ -2,6 +2,7 @@
 //!
 //! Nothing in the data path waits for this process, except what needs a person or a fresh credential.
 
+pub(crate) mod acts;
 mod answers;
 mod api;
 mod catalogue;
@@ -10,7 +11,9 @@ mod control;
 mod door;
 mod hub;
 mod issuers;
+mod person;
 mod run_approvals;
+mod ssh;
 #[cfg(test)]
 mod tests;
 
@@ -18,15 +21,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use axum::Router;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
-pub(crate) use api::CHECKPOINTS_A_PAGE;
-pub(crate) use api::{Answer, Kill, Revoke, Status};
+pub(crate) use acts::{Answer, Kill, Revoke, Status};
+pub(crate) use api::{CHECKPOINTS_A_PAGE, Failure};
 pub(crate) use hub::Hub;
+pub(crate) use person::{Person, Roles};
 pub(crate) use run_approvals::RunAnswer;
+pub(crate) use ssh::{CertificateAsk, Issued};
 
 use crate::config::Config;
+use crate::web::{self, TlsListener};
 
 /// How often changes made by `apply` beside this process are looked for.
 const POLL: Duration = Duration::from_millis(250);
@@ -51,9 +58,25 @@ pub(crate) async fn run(config: Config) -> Result<()> {
         started.record_start().await;
         control::serve(control, started).await;
     });
-    let router = api::router(hub.clone());
+    let (router, pages) = with_pages(api::router(hub.clone()), &hub).await?;
+    if let Some((listener, router)) = pages {
+        tokio::spawn(async move { axum::serve(listener, router).with_graceful_shutdown(stop()).await });
+    }
     axum::serve(api, router).with_graceful_shutdown(stop()).await?;
     Ok(())
+}
+
+/// Puts the pages where `weir.toml` wants them: behind a listener of their own, or beside the API, for a proxy in front.
+async fn with_pages(api: Router, hub: &Arc<Hub>) -> Result<(Router, Option<(TlsListener, Router)>)> {
+    let admin = &hub.config.admin;
+    let (Some(web), Some(sign_in)) = (&admin.web, &admin.sign_in) else { return Ok((api, None)) };
+    let pages = web::router(Arc::new(web::Site::new(hub.clone(), web, sign_in)?));
+    tracing::info!(url = web.url, issuer = sign_in.issuer, "pages for people");
+    let (Some(listen), Some(cert), Some(key)) = (web.listen, &web.cert, &web.key) else {
+        return Ok((api.merge(pages), None));
+    };
+    let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
+    Ok((api, Some((TlsListener::new(listener, cert, key)?, pages))))
 }
 
 /// Drops what a killed process left on upstreams, and budgets whose window is over: at the start, and now and then.
@@ -65,6 +88,12 @@ async fn sweep(hub: Arc<Hub>) {
         hub.sweep_roles().await;
         if let Err(error) = hub.store.forget_old_budgets(crate::clock::unix_ms()).await {
             tracing::error!(%error, "budgets whose window is over could not be forgotten");
+        }
+        if let Err(error) = hub.forget_old_visits().await {
+            tracing::error!(
+                error = format!("{error:#}"),
+                "people's sessions that are over could not be forgotten"
+            );
         }
     }
 }

@@ -501,3 +501,47 @@ async fn the_api_refuses_bad_tokens_with_one_vague_text_and_follows_rotated_keys
     assert!(holds.is_empty());
     dataplane.state(|state| state.issuers[0].jwks != first.issuers[0].jwks).await;
 }
+
+#[tokio::test]
+async fn the_api_is_as_its_description_says() {
+    let running = start().await;
+    let client = reqwest::Client::new();
+    let document: serde_json::Value =
+        client.get(format!("{}/v1/openapi.json", running.url)).send().await.unwrap().json().await.unwrap();
+    // Every route of the source is described, and every one that is described is there.
+    let routes = include_str!("api.rs").matches(".route(\"").count();
+    let paths = document["paths"].as_object().unwrap();
+    assert_eq!(paths.len(), routes);
+    for (path, verbs) in paths {
+        assert!(include_str!("api.rs").contains(&format!(".route(\"{path}\"")), "{path}");
+        let url = format!("{}{}", running.url, path.replace("{hold}", "h").replace("{session}", "s"));
+        for verb in ["get", "post", "put", "delete"] {
+            let method = reqwest::Method::from_bytes(verb.to_uppercase().as_bytes()).unwrap();
+            let answer = client.request(method, &url).send().await.unwrap();
+            let described = &verbs[verb];
+            let expected = match (described.is_null(), described["security"].is_null()) {
+                (true, _) => 405,
+                (false, true) => 401,
+                (false, false) => 200,
+            };
+            assert_eq!(answer.status().as_u16(), expected, "{verb} {path}");
+            if expected == 401 {
+                assert_eq!(answer.headers()["content-type"], "application/problem+json");
+                let problem: serde_json::Value = answer.json().await.unwrap();
+                assert_eq!(
+                    (&problem["status"], &problem["detail"]),
+                    (&401.into(), &"no bearer token".into())
+                );
+            }
+        }
+    }
+    // What somebody sends that is nothing of the API's is a problem, too.
+    let token = token(&running.path("issuer"), "root", &["admins"], &[]);
+    for body in ["", "{", "{\"reason\": 1}", "{\"reasons\": \"x\"}"] {
+        let url = format!("{}/v1/holds/h/approve", running.url);
+        let request = client.post(url).bearer_auth(&token).header("content-type", "application/json");
+        let answer = request.body(body).send().await.unwrap();
+        assert!(answer.status().is_client_error(), "{body}");
+        assert_eq!(answer.headers()["content-type"], "application/problem+json", "{body}");
+    }
+}

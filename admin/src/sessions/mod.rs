@@ -19,6 +19,7 @@ mod reconcile;
 mod removed;
 mod replay;
 mod search;
+mod ssh;
 mod taking_in;
 mod transcript;
 mod values;

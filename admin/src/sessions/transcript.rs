@@ -6,7 +6,7 @@
 use weir_segment::{Body, Head, Open, Request, Verdict};
 
 use super::export::released;
-use super::{http, postgres};
+use super::{http, postgres, ssh};
 use crate::table;
 
 /// What a line is about.
@@ -55,6 +55,7 @@ impl Line {
 enum Answers {
     Http(http::Transcript),
     Postgres(postgres::Transcript),
+    Ssh(ssh::Transcript),
     /// Before the session's opening is seen, and protocols without a reader: bytes are counted, not shown.
     Unread(u64),
 }
@@ -78,8 +79,11 @@ impl Transcript {
         match body {
             Body::SessionOpen(open) => self.open(head, open, tell),
             Body::Request(request) => self.request(request, tell),
-            Body::Response(response) => self.answer(&response.bytes, tell),
-            Body::Outcome(outcome) => self.answer(&outcome.answer, tell),
+            Body::Response(response) => self.answer(head.lane, &response.bytes, tell),
+            Body::Outcome(outcome) => {
+                self.answer(head.lane, &outcome.answer, tell);
+                self.ended(outcome, tell);
+            }
             Body::SessionClose(close) => {
                 self.flush(tell);
                 self.say(Mark::Session, &format!("session closed: {}", close.reason), tell);
@@ -107,6 +111,7 @@ impl Transcript {
         let lines = match &mut self.answers {
             Answers::Http(transcript) => transcript.flush(),
             Answers::Postgres(transcript) => transcript.flush(),
+            Answers::Ssh(transcript) => transcript.flush(),
             Answers::Unread(0) => Vec::new(),
             Answers::Unread(count) => {
                 let line = format!("({count} bytes of an answer that this program cannot read)");
@@ -136,6 +141,7 @@ impl Transcript {
         self.answers = match &*open.protocol {
             "postgres" => Answers::Postgres(postgres::Transcript::default()),
             "http" => Answers::Http(http::Transcript::default()),
+            "ssh" => Answers::Ssh(ssh::Transcript::default()),
             _ => Answers::Unread(0),
         };
     }
@@ -144,6 +150,10 @@ impl Transcript {
         self.flush(tell);
         let text = String::from_utf8_lossy(&request.text);
         let mut command = text.trim_end().replace("\r\n", "\n");
+        if matches!(self.answers, Answers::Ssh(_)) {
+            // Its text is a line, a name or a target: the word says of what.
+            command = format!("{} {command}", request.words).trim_end().to_owned();
+        }
         if request.bind_count > 0 {
             command += &format!("\nwith {}", postgres::binds(request.bind_count, &request.binds));
         }
@@ -164,10 +174,19 @@ impl Transcript {
         }
     }
 
-    fn answer(&mut self, bytes: &[u8], tell: &mut impl FnMut(Line)) {
+    /// How a program ended, where its protocol has no words of its own for it.
+    fn ended(&mut self, outcome: &weir_segment::Outcome<'_>, tell: &mut impl FnMut(Line)) {
+        if matches!(self.answers, Answers::Ssh(_)) {
+            self.flush(tell);
+            self.say(Mark::Note, &format!("ended {}", String::from_utf8_lossy(&outcome.json)), tell);
+        }
+    }
+
+    fn answer(&mut self, lane: u32, bytes: &[u8], tell: &mut impl FnMut(Line)) {
         let lines = match &mut self.answers {
             Answers::Http(transcript) => transcript.read(bytes),
             Answers::Postgres(transcript) => transcript.read(bytes),
+            Answers::Ssh(transcript) => transcript.read(lane, bytes),
             Answers::Unread(count) => {
                 *count += bytes.len() as u64;
                 return;

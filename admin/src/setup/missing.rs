@@ -4,12 +4,13 @@
 //! Its private half should not stay here, and `init` says so.
 
 use std::os::unix::fs::DirBuilderExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 
 use crate::config::Config;
-use crate::keys;
+use crate::keys::{self, Keys};
+use crate::ssh_authorities;
 use crate::state::Store;
 
 pub(crate) async fn run(config: &Config) -> Result<()> {
@@ -19,6 +20,7 @@ pub(crate) async fn run(config: &Config) -> Result<()> {
         make_dir(dir)?;
     }
     let made = keys::make_missing(&config.admin.keys)?;
+    let made: Vec<_> = made.into_iter().chain(ssh(config)?).collect();
     for public in config.recipient_files().filter(|path| !path.exists()) {
         let Some(private) = public.to_str().and_then(|path| path.strip_suffix(".pub")) else {
             bail!(
@@ -37,6 +39,21 @@ pub(crate) async fn run(config: &Config) -> Result<()> {
         say!("made {}", path.display());
     }
     Ok(())
+}
+
+/// Host keys of SSH listeners, and the gateway's own authorities, where there is such a listener.
+fn ssh(config: &Config) -> Result<Vec<PathBuf>> {
+    let mut made = Vec::new();
+    let mut any = false;
+    for path in config.ssh_host_keys() {
+        any = true;
+        made.extend(ssh_authorities::make_host_key(path)?);
+    }
+    if any {
+        let vault = Keys::load(&config.admin.keys)?.vault;
+        made.extend(ssh_authorities::make_missing(&config.admin.keys, &vault)?);
+    }
+    Ok(made)
 }
 
 fn make_dir(dir: &Path) -> Result<()> {

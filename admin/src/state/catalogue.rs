@@ -210,6 +210,7 @@ const fn protocol_word(protocol: Protocol) -> &'static str {
     match protocol {
         Protocol::Http => "http",
         Protocol::Postgres => "postgres",
+        Protocol::Ssh => "ssh",
     }
 }
 

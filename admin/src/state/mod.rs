@@ -6,6 +6,7 @@ mod checkpoints;
 mod holds;
 mod listing;
 mod revocations;
+mod visits;
 
 use std::path::Path;
 use std::time::Duration;
@@ -20,6 +21,7 @@ pub(crate) use budgets::{NewRun, StoredBudget};
 pub(crate) use catalogue::{Added, Taken, Taker, Until};
 pub(crate) use checkpoints::Kept;
 pub(crate) use holds::{Approver, Ending, Status, StoredHold, Vote};
+pub(crate) use visits::{IdHash, StoredVisit};
 
 /// One database, shared by the service and by `apply` beside it.
 #[derive(Clone)]

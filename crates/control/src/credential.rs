@@ -30,6 +30,8 @@ pub enum Secret {
     Plain { value: String },
     /// Hex RFC 5802 keys, valid for this salt and count.
     Scram { salt: String, iterations: u32, client_key: String, server_key: String },
+    /// The text of a private key file, and the line of its user certificate where it has one.
+    SshKey { key: String, certificate: Option<String> },
 }
 
 /// The fleet's key for token and hash masks.

@@ -62,6 +62,19 @@ pub struct ClaimCondition {
 pub enum Protocol {
     Http,
     Postgres,
+    Ssh,
+}
+
+impl Protocol {
+    /// As configuration, rules and the record spell it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Postgres => "postgres",
+            Self::Ssh => "ssh",
+        }
+    }
 }
 
 /// A protected upstream, by the name clients use.
@@ -79,6 +92,9 @@ pub struct Connection {
     /// Whom this connection's sessions seal what was said before masking to: X25519 public keys; empty: it is not kept.
     #[serde(default)]
     pub originals: Vec<[u8; 32]>,
+    /// SSH: the server's own public keys, as lines of `.pub` files; behind `@cert-authority ` a key whose host certificates count.
+    #[serde(default)]
+    pub host_keys: Vec<String>,
     /// Milliseconds an HTTP request waits on hold before it is answered 503.
     pub hold_wait_ms: u64,
 }

@@ -76,7 +76,7 @@ impl HttpMachine {
         let value = match secret {
             UpstreamSecret::None => &[][..],
             UpstreamSecret::Plain(value) => value.as_slice(),
-            UpstreamSecret::Md5(_) | UpstreamSecret::Scram(_) => {
+            UpstreamSecret::Md5(_) | UpstreamSecret::Scram(_) | UpstreamSecret::Ssh(_) => {
                 return self
                     .refuse(Refusal::new(502, "the connection's credential is of another protocol"), out);
             }

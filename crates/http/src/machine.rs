@@ -140,6 +140,7 @@ impl HttpMachine {
     pub(crate) fn login(&self) -> Login<'_> {
         Login {
             token: &self.request.token,
+            certified: None,
             connection: None,
             role: self.request.role.as_deref(),
             purpose: self.request.purpose.as_deref(),

@@ -33,6 +33,8 @@ pub struct StreamMask {
     /// Width of the widest match.
     width: usize,
     failed: Option<ScanError>,
+    /// What is masked keeps its length, whatever its method makes of it.
+    same_length: bool,
 }
 
 /// Width of the widest match of the plan's patterns or the secret.
@@ -69,7 +71,14 @@ impl StreamMask {
             judged: 0,
             width,
             failed: None,
+            same_length: false,
         })
+    }
+
+    /// For streams that carry lengths of their own: a replacement is cut, or filled up with `*`, to what it replaces.
+    #[must_use]
+    pub fn keeping_lengths(self) -> Self {
+        Self { same_length: true, ..self }
     }
 
     /// Takes the next piece and appends what is settled by it.
@@ -134,7 +143,11 @@ impl StreamMask {
         let complete = self.finder.found.as_slice().iter().take_while(|found| found.end <= limit).count();
         for found in self.finder.found.as_slice().iter().take(complete) {
             out.extend_from_slice(self.window.get(self.sent..found.start).unwrap_or_default());
+            let start = out.len();
             write_found(self.plan.as_deref(), key, &self.window, *found, out);
+            if self.same_length {
+                out.resize(start + found.end.saturating_sub(found.start), b'*');
+            }
             self.sent = found.end;
         }
         ledger.found(self.finder.found.as_slice().get(..complete).unwrap_or_default());

@@ -210,6 +210,24 @@ fn an_endless_chain_of_matches_holds_back_a_bounded_amount() {
 }
 
 #[test]
+fn where_lengths_are_kept_nothing_moves_whatever_the_cut() {
+    let plan = pii();
+    let text = b"a zz, x@example.org paid by 4111 1111 1111 1111 with key=12345678.";
+    let mut expected = None;
+    for cut in 0..=text.len() {
+        let mut stream = StreamMask::new(Some(plan.clone()), None).unwrap().keeping_lengths();
+        let (mut ledger, mut out) = (ledger(&plan), BytesMut::new());
+        for piece in [&text[..cut], &text[cut..]] {
+            stream.push(&key(), piece, &mut ledger, &mut out).unwrap();
+        }
+        stream.finish(&key(), &mut ledger, &mut out).unwrap();
+        assert_eq!(out.len(), text.len(), "cut at {cut}");
+        assert_eq!(*expected.get_or_insert_with(|| out.to_vec()), out.to_vec(), "cut at {cut}");
+        assert!(out.ends_with(b" with ********."), "{out:?}");
+    }
+}
+
+#[test]
 fn what_is_certain_is_not_held_back() {
     let plan = pii();
     let mut stream = StreamMask::new(Some(plan.clone()), None).unwrap();

@@ -19,6 +19,7 @@ pub(crate) struct Class {
     pub(crate) any: bool,
     /// Some applying rule looks for patterns in SQL or HTTP texts.
     pub(crate) scans_sql: bool,
+    pub(crate) scans_ssh: bool,
     pub(crate) scans_http: bool,
     /// What is owed where nothing was noted: the common case, shared.
     pub(crate) obligations: Rc<Obligations>,
@@ -92,6 +93,7 @@ impl Class {
             has_purpose: key.has_purpose,
             any: !key.rules.is_empty() || !key.masks.is_empty() || key.fallback.is_some(),
             scans_sql: rules().any(|rule| rule.sql.as_ref().is_some_and(|sql| !sql.patterns.is_empty())),
+            scans_ssh: rules().any(|rule| rule.ssh.as_ref().is_some_and(|ssh| !ssh.patterns.is_empty())),
             scans_http: rules().any(|rule| rule.http.as_ref().is_some_and(|http| !http.patterns.is_empty())),
             obligations: Rc::new(Obligations {
                 applies: !key.rules.is_empty() || !key.masks.is_empty() || key.fallback.is_some(),

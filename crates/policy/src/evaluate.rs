@@ -10,7 +10,7 @@ use crate::http_match::HttpMatch;
 use crate::rule::{Action, Rule};
 use crate::sql_match::Hits;
 use crate::trace::{Observe, Silent};
-use crate::{Budget, Denial, Effect, Http, Noted, Obligations, Reason, Request, ScanError, Sql};
+use crate::{Budget, Denial, Effect, Http, Noted, Obligations, Reason, Request, ScanError, Sql, SshKind};
 
 const PURPOSE: &str = "state a purpose of use: a `purpose` claim in the token, \
     the startup option `weir.purpose` (PGOPTIONS='-c weir.purpose=...'), or the field `X-Weir-Purpose`";
@@ -77,7 +77,7 @@ impl Evaluation<'_> {
         scratch: &Scratch,
         observe: &mut impl Observe,
     ) -> Outcome {
-        if !self.class.any {
+        if !self.class.any && !needs_a_rule(request) {
             return Outcome::Allow(Rc::clone(&self.class.obligations));
         }
         let mut findings = Findings::default();
@@ -151,13 +151,21 @@ impl Evaluation<'_> {
     ) {
         let opaque = match request {
             Request::Sql(sql) => sql.facts.opaque.as_ref(),
-            Request::Connect(_) | Request::Http(_) => None,
+            Request::Connect(_) | Request::Http(_) | Request::Ssh(_) => None,
         };
         if let Some(opaque) = opaque
             && !findings.opaque_decided
         {
             observe.note(|| format!("not understood in full ({opaque:?}): refused where any rule applies"));
             findings.denial.get_or_insert_with(|| opaque_denial(opaque));
+        }
+        if needs_a_rule(request)
+            && findings.denial.is_none()
+            && findings.holds.is_empty()
+            && !findings.permitted
+        {
+            observe.note(|| "it opens another way through the gateway, and no rule allows it".into());
+            findings.denial = Some(unasked());
         }
         let fallback = self.class.fallback.and_then(|index| self.bundle.rules.fallbacks.get(index));
         if let Some(fallback) = fallback
@@ -183,7 +191,7 @@ impl Evaluation<'_> {
         };
         match request {
             Request::Connect(_) => true,
-            Request::Http(_) => findings.permitted,
+            Request::Http(_) | Request::Ssh(_) => findings.permitted,
             Request::Sql(sql) => sql.facts.statements.iter().all(|statement| {
                 self.rules().any(|(_, rule)| {
                     allows(rule) && rule.sql.as_ref().is_some_and(|it| it.covers(sql.facts, statement, hits))
@@ -226,7 +234,10 @@ impl Evaluation<'_> {
                 self.scan_text(&scratch.text, &mut scratch.hits)?;
                 http.body.whole().map_or(Ok(()), |body| self.scan_text(body, &mut scratch.hits))
             }
-            Request::Connect(_) | Request::Http(_) | Request::Sql(_) => Ok(()),
+            Request::Ssh(ssh) if self.class.scans_ssh && ssh.kind == SshKind::Exec => {
+                self.scan_text(ssh.text, &mut scratch.hits)
+            }
+            Request::Connect(_) | Request::Http(_) | Request::Sql(_) | Request::Ssh(_) => Ok(()),
         }
     }
 
@@ -263,6 +274,7 @@ fn rule_matches(rule: &Rule, request: &Request<'_>, hits: Hits<'_>, observe: &mu
         }),
         Request::Http(http) => rule.http.as_ref().is_some_and(|it| it.matches(http, hits, observe)),
         Request::Sql(sql) => rule.sql.as_ref().is_some_and(|it| it.matches(sql.facts, hits, observe)),
+        Request::Ssh(ssh) => rule.ssh.as_ref().is_some_and(|it| it.matches(ssh, hits, observe)),
     }
 }
 
@@ -288,6 +300,18 @@ fn unseen_body(rule: &Rule) -> Denial {
         rule: Arc::clone(&rule.id),
         reason: Reason::NotUnderstood,
         message: "a rule must see the whole body of this request: send it shorter, and not encoded".into(),
+    }
+}
+
+fn needs_a_rule(request: &Request<'_>) -> bool {
+    matches!(request, Request::Ssh(ssh) if ssh.kind.needs_a_rule())
+}
+
+fn unasked() -> Denial {
+    Denial {
+        rule: "(forwarding)".into(),
+        reason: Reason::Forbidden,
+        message: "forwarding of ports, agents and X11 needs a rule that allows it".into(),
     }
 }
 

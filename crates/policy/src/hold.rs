@@ -8,7 +8,7 @@ use std::sync::Arc;
 use ring::digest::{Context, SHA256};
 
 use crate::rule::{Action, Rule};
-use crate::{Approval, Caller, Hold, HoldTerms, Request, RunApproval, Timestamp};
+use crate::{Approval, Caller, Hold, HoldTerms, Request, RunApproval, Ssh, Timestamp};
 
 const DOMAIN: &[u8] = b"weir hold v1\0";
 const SCOPE_DOMAIN: &[u8] = b"weir run scope v1\0";
@@ -70,6 +70,10 @@ fn scope(terms: &HoldTerms, caller: &Caller, request: &Request<'_>) -> Option<[u
             put(&mut context, http.host.as_bytes());
             put(&mut context, http.path.as_bytes());
         }
+        Request::Ssh(ssh) => {
+            context.update(b"ssh\0");
+            put_ssh(&mut context, ssh);
+        }
         Request::Sql(sql) if sql.facts.opaque.is_some() => return None,
         Request::Sql(sql) => {
             context.update(b"sql\0");
@@ -114,6 +118,10 @@ fn bind_request(context: &mut Context, request: &Request<'_>) {
             put_optional(context, http.query.map(str::as_bytes));
             put_optional(context, http.body.whole().filter(|body| !body.is_empty()));
         }
+        Request::Ssh(ssh) => {
+            context.update(b"ssh\0");
+            put_ssh(context, ssh);
+        }
         Request::Sql(sql) => {
             context.update(b"sql\0");
             put(context, sql.text);
@@ -121,6 +129,12 @@ fn bind_request(context: &mut Context, request: &Request<'_>) {
             put(context, sql.binds.raw);
         }
     }
+}
+
+fn put_ssh(context: &mut Context, ssh: &Ssh<'_>) {
+    put(context, ssh.kind.word().as_bytes());
+    put(context, ssh.text);
+    put(context, ssh.value);
 }
 
 fn put(context: &mut Context, bytes: &[u8]) {

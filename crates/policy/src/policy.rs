@@ -16,7 +16,7 @@ use crate::rule::Action;
 use crate::trace::{Observe, RuleTrace, Silent, Teller, Trace};
 use crate::{
     Budget, Caller, Decide, Denial, Effect, Error, Http, MaskPlan, Moment, Noted, Permit, Purse, Reason,
-    Request, Timestamp, Verdict, hold,
+    Request, SshKind, Timestamp, Verdict, hold,
 };
 
 /// Numbers every `Policy` of the process, so that no caller's class is taken for another policy's.
@@ -207,6 +207,11 @@ impl Policy {
             hold::next(holds.into_iter(), rules, caller, request, now)
         };
         match pending {
+            Some(hold) if cannot_wait(request) => Verdict::Deny(Denial {
+                rule: hold.rule,
+                reason: Reason::NotApproved,
+                message: "listening cannot wait for approval: ask for a rule that allows or blocks it".into(),
+            }),
             Some(hold) => Verdict::Hold(hold),
             None => Verdict::Allow(Permit { conditions: Some(Rc::clone(conditions)), released, ..permit }),
         }
@@ -278,8 +283,13 @@ fn most_rows(request: &Request<'_>) -> Option<u64> {
         Request::Sql(sql) => {
             sql.facts.statements.iter().try_fold(0u64, |sum, it| Some(sum.saturating_add(it.limit?)))
         }
-        Request::Connect(_) | Request::Http(_) => None,
+        Request::Connect(_) | Request::Http(_) | Request::Ssh(_) => None,
     }
+}
+
+/// It belongs to no channel that could be held.
+fn cannot_wait(request: &Request<'_>) -> bool {
+    matches!(request, Request::Ssh(ssh) if ssh.kind == SshKind::Listen)
 }
 
 /// Held later, at Bind: drivers wait for Parse and Describe to be answered.

@@ -10,6 +10,7 @@ pub enum Request<'a> {
     Connect(Connect<'a>),
     Http(Http<'a>),
     Sql(Sql<'a>),
+    Ssh(Ssh<'a>),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -110,12 +111,82 @@ impl<'a> Fields<'a> {
     }
 }
 
+/// What an SSH client asks for on a channel, or of the connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Ssh<'a> {
+    pub kind: SshKind,
+    /// The exec line, the subsystem's or variable's name, where to connect to or listen (`host:port` or a path). Empty where the
+    /// kind says it all.
+    pub text: &'a [u8],
+    /// An environment variable's value.
+    pub value: &'a [u8],
+    /// Programs that an exec line runs, without folders.
+    pub programs: &'a [String],
+    /// Why the line may run more programs than these; `None`: it does not.
+    pub opaque: Option<&'a str>,
+    pub approval: Option<&'a Approval>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SshKind {
+    /// Agent forwarding.
+    Agent,
+    Env,
+    Exec,
+    /// A connection from the upstream's host to somewhere.
+    Forward,
+    /// Listening on the upstream's host for connections to the client.
+    Listen,
+    Shell,
+    Subsystem,
+    /// X11 forwarding.
+    X11,
+}
+
+impl SshKind {
+    pub const ALL: [Self; 8] = [
+        Self::Agent,
+        Self::Env,
+        Self::Exec,
+        Self::Forward,
+        Self::Listen,
+        Self::Shell,
+        Self::Subsystem,
+        Self::X11,
+    ];
+
+    /// The word policy sources use.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Agent => "agent",
+            Self::Env => "env",
+            Self::Exec => "exec",
+            Self::Forward => "forward",
+            Self::Listen => "listen",
+            Self::Shell => "shell",
+            Self::Subsystem => "subsystem",
+            Self::X11 => "x11",
+        }
+    }
+
+    /// It opens another way through the gateway, on which nothing is read: only for those whom a rule allows it.
+    pub const fn needs_a_rule(self) -> bool {
+        matches!(self, Self::Agent | Self::Forward | Self::Listen | Self::X11)
+    }
+
+    /// It runs a program, or carries a connection, and ends.
+    pub const fn runs(self) -> bool {
+        matches!(self, Self::Exec | Self::Forward | Self::Shell | Self::Subsystem)
+    }
+}
+
 impl<'a> Request<'a> {
     pub const fn approval(&self) -> Option<&'a Approval> {
         match self {
             Self::Connect(_) => None,
             Self::Http(http) => http.approval,
             Self::Sql(sql) => sql.approval,
+            Self::Ssh(ssh) => ssh.approval,
         }
     }
 
@@ -126,6 +197,7 @@ impl<'a> Request<'a> {
             Self::Connect(connect) => Self::Connect(connect),
             Self::Http(http) => Self::Http(Http { approval: Some(approval), ..http }),
             Self::Sql(sql) => Self::Sql(Sql { approval: Some(approval), ..sql }),
+            Self::Ssh(ssh) => Self::Ssh(Ssh { approval: Some(approval), ..ssh }),
         }
     }
 
@@ -133,7 +205,7 @@ impl<'a> Request<'a> {
     pub fn kinds_of_all(&self) -> impl Iterator<Item = Kind> + Clone + use<'a> {
         let statements = match self {
             Self::Sql(sql) => &*sql.facts.statements,
-            Self::Connect(_) | Self::Http(_) => &[],
+            Self::Connect(_) | Self::Http(_) | Self::Ssh(_) => &[],
         };
         statements.iter().flat_map(|it| std::iter::once(it.kind).chain(it.nested.iter().copied()))
     }
@@ -142,7 +214,7 @@ impl<'a> Request<'a> {
     pub fn kinds(&self) -> impl Iterator<Item = Kind> + use<'a> {
         let statements = match self {
             Self::Sql(sql) => &*sql.facts.statements,
-            Self::Connect(_) | Self::Http(_) => &[],
+            Self::Connect(_) | Self::Http(_) | Self::Ssh(_) => &[],
         };
         statements.iter().map(|statement| statement.kind)
     }

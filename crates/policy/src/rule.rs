@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::http_match::HttpMatch;
 use crate::sql_match::SqlMatch;
+use crate::ssh_match::SshMatch;
 use crate::table::{self, Tables};
 use crate::{
     Budget, ColumnMask, Connect, Error, HoldTerms, JsonField, JsonPath, MaskMethod, PatternIndex,
@@ -32,6 +33,7 @@ pub(crate) struct Rule {
     pub(crate) sql: Option<SqlMatch>,
     pub(crate) http: Option<HttpMatch>,
     pub(crate) connect: Option<ConnectMatch>,
+    pub(crate) ssh: Option<SshMatch>,
 }
 
 #[derive(Clone, Debug)]
@@ -94,6 +96,7 @@ impl Rule {
     fn new(rule: &table::Rule, patterns: &[table::Pattern]) -> Result<Self, Error> {
         let sql = rule.sql.as_ref().map(|sql| SqlMatch::new(&rule.id, sql, patterns)).transpose()?;
         let http = rule.http.as_ref().map(|http| HttpMatch::new(&rule.id, http, patterns)).transpose()?;
+        let ssh = rule.ssh.as_ref().map(|ssh| SshMatch::new(rule, ssh, patterns)).transpose()?;
         let (id, hash): (Arc<str>, _) = (rule.id.as_str().into(), content_hash(rule)?);
         Ok(Self {
             budget: rule.budget.as_ref().map(|budget| Arc::new(self::budget(&id, hash, budget))),
@@ -107,6 +110,7 @@ impl Rule {
             sql,
             http,
             connect: rule.connect.clone().map(ConnectMatch),
+            ssh,
         })
     }
 

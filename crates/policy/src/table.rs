@@ -34,6 +34,7 @@ pub struct Rule {
     pub sql: Option<Sql>,
     pub http: Option<Http>,
     pub connect: Option<Connect>,
+    pub ssh: Option<Ssh>,
 }
 
 #[derive(Archive, Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
@@ -157,6 +158,25 @@ pub struct Http {
     /// All must be present.
     pub query: Vec<Claim>,
     /// Expressions over `METHOD path?query` and over the body; any one will do.
+    pub patterns: Vec<String>,
+}
+
+/// Conditions on what an SSH client asks for.
+#[derive(Archive, Clone, Debug, Default, Deserialize, PartialEq, Eq, Serialize)]
+pub struct Ssh {
+    /// Words of `SshKind`.
+    pub kinds: Vec<String>,
+    /// Programs of exec lines. A rule that allows needs all of a line's among them; any other is met by one, and by a line that may run
+    /// anything.
+    pub programs: Vec<String>,
+    pub subsystems: Vec<String>,
+    /// Where forwardings go to or listen: `host:port`, or a path.
+    pub targets: Vec<String>,
+    /// Names of environment variables.
+    pub env: Vec<String>,
+    /// Exec lines that may run anything.
+    pub opaque: bool,
+    /// Expressions over the exec line; any one will do.
     pub patterns: Vec<String>,
 }
 

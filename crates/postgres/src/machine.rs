@@ -287,6 +287,7 @@ impl PostgresMachine {
         match &self.phase {
             Phase::Admission { startup, token, .. } => Some(Step::Identify(Login {
                 token: input.get(token.clone())?.trim_ascii(),
+                certified: None,
                 connection: startup.database.as_deref(),
                 role: Some(&startup.user),
                 purpose: startup.purpose.as_deref(),

@@ -3,12 +3,16 @@
 //! What is not understood is refused where it is critical and ignored where it is an extension. Who may do what with it is decided
 //! elsewhere; this says only whose it is.
 
+mod issue;
+
 use std::net::IpAddr;
 
 use crate::Error;
 use crate::encoding::Reader;
 use crate::public_key::{Key, PublicKey};
 use crate::source_address::Network;
+
+pub use issue::NewCertificate;
 
 /// OpenSSH's own maximum.
 const MOST_PRINCIPALS: usize = 256;
@@ -37,6 +41,8 @@ pub struct Certificate {
     /// The one command that it may be used for, whatever is asked.
     pub force_command: Option<String>,
     pub permits: Permits,
+    /// Whose it is, in the words of whoever issued it for a token; see [`crate::Voucher`].
+    pub identity: Option<String>,
     pub authority: PublicKey,
 }
 
@@ -94,6 +100,7 @@ impl Certificate {
             valid_s: (fields.valid_after, fields.valid_before),
             force_command: fields.options.force_command.map(str::to_owned),
             permits: fields.permits,
+            identity: fields.identity.map(str::to_owned),
             authority: fields.authority,
         })
     }
@@ -114,6 +121,7 @@ struct Fields<'a> {
     valid_before: u64,
     options: Options<'a>,
     permits: Permits,
+    identity: Option<&'a str>,
     authority: PublicKey,
     signed: &'a [u8],
     signature: &'a [u8],
@@ -143,7 +151,7 @@ impl<'a> Fields<'a> {
         let principals = principals(reader.string()?)?;
         let (valid_after, valid_before) = (reader.u64()?, reader.u64()?);
         let options = options(reader.string()?)?;
-        let permits = permits(reader.string()?)?;
+        let (permits, identity) = extensions(reader.string()?)?;
         // Reserved.
         reader.string()?;
         let authority = PublicKey::from_blob(reader.string()?)?;
@@ -161,6 +169,7 @@ impl<'a> Fields<'a> {
             valid_before,
             options,
             permits,
+            identity,
             authority,
             signed,
             signature,
@@ -283,10 +292,15 @@ fn networks(list: &str) -> Result<Vec<Network>, Error> {
     list.split(',').map(|text| Network::read(text).ok_or(malformed.clone())).collect()
 }
 
-fn permits(list: &[u8]) -> Result<Permits, Error> {
-    let mut out = Permits::default();
+/// The extension that says for whose token a certificate was issued.
+pub(crate) const IDENTITY: &str = "weir-identity@weir";
+
+fn extensions(list: &[u8]) -> Result<(Permits, Option<&str>), Error> {
+    let (mut out, mut identity) = (Permits::default(), None);
     for entry in entries(list) {
-        match entry?.0 {
+        let (name, value) = entry?;
+        match name {
+            IDENTITY => identity = Some(inner(value)?),
             "permit-agent-forwarding" => out.agent_forwarding = true,
             "permit-port-forwarding" => out.port_forwarding = true,
             "permit-pty" => out.pty = true,
@@ -294,5 +308,5 @@ fn permits(list: &[u8]) -> Result<Permits, Error> {
             _ => {}
         }
     }
-    Ok(out)
+    Ok((out, identity))
 }

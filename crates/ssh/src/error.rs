@@ -57,6 +57,9 @@ pub enum Error {
     /// The cryptographic library failed where no input can make it fail.
     #[error("internal error in cryptography: {0}")]
     Crypto(&'static str),
+    /// What must be masked could not be.
+    #[error("the answer could not be masked: {0}")]
+    Masking(&'static str),
     /// The driver broke the contract.
     #[error("internal error: {0}")]
     Contract(&'static str),
@@ -76,7 +79,7 @@ impl Error {
             | Self::Disconnected { .. }
             | Self::TooManyAttempts
             | Self::LoginRefused { .. } => Blame::Peer,
-            Self::KeyFile(_) | Self::Crypto(_) | Self::Contract(_) => Blame::Gateway,
+            Self::KeyFile(_) | Self::Crypto(_) | Self::Masking(_) | Self::Contract(_) => Blame::Gateway,
         }
     }
 
@@ -89,7 +92,11 @@ impl Error {
             Self::NoCommon { .. } | Self::NotStrict(_) => Some(3),
             Self::HostKey(_) => Some(9),
             Self::TooManyAttempts => Some(14),
-            Self::LoginRefused { .. } | Self::KeyFile(_) | Self::Crypto(_) | Self::Contract(_) => Some(11),
+            Self::LoginRefused { .. }
+            | Self::KeyFile(_)
+            | Self::Crypto(_)
+            | Self::Masking(_)
+            | Self::Contract(_) => Some(11),
             Self::Disconnected { .. } => None,
         }
     }

@@ -4,10 +4,11 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use bytes::BufMut;
 use zeroize::Zeroizing;
 
 use crate::Error;
-use crate::encoding::Reader;
+use crate::encoding::{Reader, put_string};
 
 const BEGIN: &str = "-----BEGIN OPENSSH PRIVATE KEY-----";
 const END: &str = "-----END OPENSSH PRIVATE KEY-----";
@@ -21,6 +22,10 @@ pub(crate) fn blob_of_line(line: &str) -> Option<Vec<u8>> {
     let blob = STANDARD.decode(text).ok()?;
     let named = Reader::new("public key", &blob).string().ok()?;
     (named == kind.as_bytes()).then_some(blob)
+}
+
+pub(crate) fn text_of_blob(blob: &[u8]) -> String {
+    STANDARD.encode(blob)
 }
 
 /// `SHA256:` and the digest, as OpenSSH prints it.
@@ -49,6 +54,45 @@ pub(crate) fn private(text: &str, unreadable: &Error) -> Result<PrivateNumbers, 
     let body: Zeroizing<String> = Zeroizing::new(body.split_ascii_whitespace().collect());
     let bytes = Zeroizing::new(STANDARD.decode(body.as_bytes()).map_err(|_| unreadable.clone())?);
     read(&bytes).map_err(|error| if matches!(error, Error::KeyFile(_)) { error } else { unreadable.clone() })
+}
+
+/// An Ed25519 key's file, without a comment.
+pub(crate) fn written(seed: &[u8; 32], public: &[u8; 32]) -> Zeroizing<String> {
+    let mut blob = Vec::new();
+    put_string(&mut blob, b"ssh-ed25519");
+    put_string(&mut blob, public);
+    let mut inner = Zeroizing::new(Vec::with_capacity(256));
+    // Two equal words, by which a reader knows that it decrypted rightly: here nothing is encrypted.
+    inner.put_u64(0);
+    inner.put_slice(&blob);
+    let pair = Zeroizing::new([&seed[..], public].concat());
+    put_string(&mut *inner, &pair);
+    put_string(&mut *inner, b"");
+    for pad in (1..=8u8).take((8 - inner.len() % 8) % 8) {
+        inner.put_u8(pad);
+    }
+    let mut file = Zeroizing::new(Vec::with_capacity(512));
+    file.put_slice(MAGIC);
+    for field in [&b"none"[..], b"none", b""] {
+        put_string(&mut *file, field);
+    }
+    file.put_u32(1);
+    put_string(&mut *file, &blob);
+    put_string(&mut *file, &inner);
+    let body = Zeroizing::new(STANDARD.encode(&*file));
+    let mut text = Zeroizing::new(String::with_capacity(body.len() + 128));
+    text.push_str(BEGIN);
+    text.push('\n');
+    for (at, letter) in body.chars().enumerate() {
+        if at > 0 && at % 70 == 0 {
+            text.push('\n');
+        }
+        text.push(letter);
+    }
+    text.push('\n');
+    text.push_str(END);
+    text.push('\n');
+    text
 }
 
 fn read(bytes: &[u8]) -> Result<PrivateNumbers, Error> {
@@ -96,12 +140,10 @@ fn read(bytes: &[u8]) -> Result<PrivateNumbers, Error> {
 
 #[cfg(test)]
 mod tests {
-    use bytes::BufMut;
-
     use super::*;
     use crate::SigningKey;
     use crate::algorithms::SignatureAlgorithm;
-    use crate::encoding::{put_positive, put_string};
+    use crate::encoding::put_positive;
 
     /// P-256's base point: the public key of the private key 1.
     const BASE: &str = "046b17d1f2e12c4247f8bce6e563a440f277037d812deb33a0f4a13945d898c296\

@@ -65,12 +65,11 @@ impl Inbound {
         }
     }
 
-    /// Opens the packet at the head of `input` in place, once it is there whole; until then `input` stays as it is, and is to come again
-    /// with more behind it.
+    /// Bytes of the packet at the head of `input`, tag and all, as soon as its length can be known: it may not be there whole.
     ///
     /// # Errors
-    /// An impossible length, one beyond `most`, or a packet that fails its check.
-    pub(crate) fn open(&mut self, input: &mut [u8], most: u32) -> Result<Option<Opened>, Error> {
+    /// An impossible length, or one beyond `most`.
+    pub(crate) fn packet_bytes(&mut self, input: &[u8], most: u32) -> Result<Option<usize>, Error> {
         let layout = self.opener.layout();
         if input.len() < layout.head {
             return Ok(None);
@@ -83,8 +82,17 @@ impl Inbound {
                 *self.length.insert(length)
             }
         };
-        let packet_len = LENGTH_BYTES + length as usize;
-        let taken = packet_len + layout.tag;
+        Ok(Some(LENGTH_BYTES + length as usize + layout.tag))
+    }
+
+    /// Opens the packet at the head of `input` in place, once it is there whole; until then `input` stays as it is, and is to come again
+    /// with more behind it.
+    ///
+    /// # Errors
+    /// An impossible length, one beyond `most`, or a packet that fails its check.
+    pub(crate) fn open(&mut self, input: &mut [u8], most: u32) -> Result<Option<Opened>, Error> {
+        let Some(taken) = self.packet_bytes(input, most)? else { return Ok(None) };
+        let packet_len = taken - self.opener.layout().tag;
         let Some((packet, tag)) = input.get_mut(..taken).and_then(|it| it.split_at_mut_checked(packet_len))
         else {
             return Ok(None);

@@ -53,6 +53,13 @@ impl PublicKey {
         Self::from_blob(&key_file::blob_of_line(line).ok_or(unreadable)?)
     }
 
+    /// The line of a `.pub` file, without a comment.
+    #[must_use]
+    pub fn line(&self) -> String {
+        let kind = Reader::new("public key", &self.blob).string().unwrap_or_default();
+        format!("{} {}", String::from_utf8_lossy(kind), key_file::text_of_blob(&self.blob))
+    }
+
     #[must_use]
     pub fn blob(&self) -> &[u8] {
         &self.blob

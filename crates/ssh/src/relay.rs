@@ -220,6 +220,17 @@ impl Relay {
         self.channels.len()
     }
 
+    #[must_use]
+    pub fn has(&self, channel: ChannelId) -> bool {
+        self.channels.contains_key(&channel)
+    }
+
+    /// The channel that `side` knows by `number`.
+    #[must_use]
+    pub fn numbered(&self, side: Side, number: u32) -> Option<ChannelId> {
+        self.numbers.get(side).get(&number).copied()
+    }
+
     /// From now on `from`'s data on the channel comes as [`Step::Rewrite`]. For good: what was given out as credit is not taken back.
     pub fn rewrite(&mut self, channel: ChannelId, from: Side) {
         if let Some(channel) = self.channels.get_mut(&channel) {

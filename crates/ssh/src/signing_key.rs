@@ -2,13 +2,14 @@
 //!
 //! The text is the caller's to wipe. Ring does not wipe its own key types when they are dropped; they live as long as the program.
 
-use ring::rand::SystemRandom;
+use ring::rand::{SecureRandom, SystemRandom};
 use ring::signature::{
     ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair, RSA_PKCS1_SHA256,
     RSA_PKCS1_SHA512, RsaKeyPair,
 };
 use rustls_pki_types::PrivateKeyDer;
 use rustls_pki_types::pem::PemObject;
+use zeroize::Zeroizing;
 
 use crate::Error;
 use crate::algorithms::SignatureAlgorithm;
@@ -31,7 +32,27 @@ const UNREADABLE: Error = Error::KeyFile(
     "not a private key that can be read: give an unencrypted file of ssh-keygen (RSA: ssh-keygen -p -m PKCS8 -f FILE)",
 );
 
+/// A key that was just made.
+pub struct NewKey {
+    /// A private key file's text, in OpenSSH's own format.
+    pub text: Zeroizing<String>,
+    pub public: PublicKey,
+}
+
 impl SigningKey {
+    /// Makes an Ed25519 key.
+    ///
+    /// # Errors
+    /// The system gives no random bytes.
+    pub fn generate() -> Result<NewKey, Error> {
+        let mut seed = Zeroizing::new([0; 32]);
+        SystemRandom::new().fill(&mut *seed).map_err(|_| Error::Crypto("no randomness"))?;
+        let pair = Ed25519KeyPair::from_seed_unchecked(&*seed).map_err(|_| Error::Crypto("a new key"))?;
+        let public = pair.public_key().as_ref().try_into().map_err(|_| Error::Crypto("a new key"))?;
+        let text = key_file::written(&seed, &public);
+        Ok(NewKey { text, public: Key::Ed25519(public).into_public() })
+    }
+
     /// Reads a private key file's text: OpenSSH's own format for Ed25519 and ECDSA P-256, PKCS#8 or PKCS#1 for RSA, which OpenSSH's own
     /// leaves without numbers that the library needs.
     ///

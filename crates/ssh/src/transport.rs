@@ -92,6 +92,19 @@ impl Transport {
         Ok(transport)
     }
 
+    /// How much of `input` [`Transport::next`] would look at now: a packet, once it is there whole. For those whose input must not
+    /// change: a copy of so much is enough. `None`: nothing whole is there.
+    ///
+    /// # Errors
+    /// As `next`.
+    pub fn whole(&mut self, input: &[u8]) -> Result<Option<usize>, Error> {
+        if self.their_ident.is_none() {
+            return Ok((!input.is_empty()).then_some(input.len()));
+        }
+        let most = self.most_packet_bytes();
+        Ok(self.inbound.packet_bytes(input, most)?.filter(|len| *len <= input.len()))
+    }
+
     /// Looks at the head of `input`, opening it in place. Call again until [`Event::NeedMore`].
     ///
     /// # Errors

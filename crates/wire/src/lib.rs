@@ -20,7 +20,7 @@
 mod login;
 mod outbox;
 
-pub use login::{Admission, Login, ScramKeys, UpstreamLogin, UpstreamSecret};
+pub use login::{Admission, Certified, Login, ScramKeys, SshProof, SshSecret, UpstreamLogin, UpstreamSecret};
 pub use outbox::{NoteKind, Notes, Outbox};
 
 use weir_policy::{Request, Timestamp, Verdict};
@@ -46,6 +46,14 @@ impl Side {
 /// A held lane is parked while others step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Lane(pub u32);
+
+impl Lane {
+    /// The two lowest bits may tell streams of one conversation apart, in the record alone: without them.
+    #[must_use]
+    pub const fn conversation(self) -> Self {
+        Self(self.0 & !3)
+    }
+}
 
 /// What the driver does with the bytes it holds from one side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,6 +115,11 @@ pub enum Farewell<'a> {
 /// A protocol as a plain state machine.
 pub trait Machine {
     type Error: Blame + 'static;
+
+    /// The machine seals what it sends: the outbox tells nothing, so what the client sees is recorded from the notes
+    /// ([`NoteKind::Answer`]) that come with it. Such a machine also answers by itself whatever it is sent, so that a peer is
+    /// read no further while it does not read its own queue.
+    const SEALS: bool = false;
 
     /// Looks at the input from one side and says what to do with its head.
     ///
@@ -198,8 +211,28 @@ pub trait Machine {
         let _ = generation;
     }
 
-    /// True between commands, when ending the session interrupts nothing: where expiry takes effect.
+    /// True between commands, when ending the session interrupts nothing.
     fn idle(&self) -> bool;
+
+    /// True where an identity that has run out ends the session: between commands, or at once where commands have no
+    /// end of their own.
+    fn ends_at_expiry(&self) -> bool {
+        self.idle()
+    }
+
+    /// When [`Machine::tick`] has something to do, if nothing happens before. `None`: never.
+    fn deadline(&self) -> Option<Timestamp> {
+        None
+    }
+
+    /// That time has come, or nearly. The action applies to what the client's side has buffered.
+    ///
+    /// # Errors
+    /// As `step`.
+    fn tick(&mut self, now: Timestamp, out: &mut Outbox) -> Result<Action, Self::Error> {
+        let _ = (now, out);
+        Ok(Action::NeedMore)
+    }
 
     /// Writes the protocol's own last words to the client's queue.
     fn farewell(&mut self, why: Farewell<'_>, out: &mut Outbox);

@@ -5,14 +5,16 @@
 use std::fmt;
 use std::sync::Arc;
 
-use weir_policy::{Denial, Permit};
+use weir_policy::{Denial, Identity, Permit, Timestamp};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-/// What a client presented and asked for. Only the token is evidence; the rest are requests.
+/// What a client presented and asked for. Only token and certificate are evidence; the rest are requests.
 #[derive(Clone, Copy)]
 pub struct Login<'a> {
     /// Bearer token, surrounding white space trimmed.
     pub token: &'a [u8],
+    /// Who the client is by a certificate that the machine itself has verified, its holder's signature too.
+    pub certified: Option<Certified<'a>>,
     /// Connection name; `None` where the listener implies it.
     pub connection: Option<&'a str>,
     /// Requested role.
@@ -21,6 +23,14 @@ pub struct Login<'a> {
     pub purpose: Option<&'a str>,
     /// What the client calls itself.
     pub application: Option<&'a str>,
+}
+
+/// What a verified certificate says. Whether it was revoked since is the driver's to know.
+#[derive(Clone, Copy, Debug)]
+pub struct Certified<'a> {
+    pub identity: &'a Identity,
+    /// When it was issued.
+    pub issued: Timestamp,
 }
 
 impl fmt::Debug for Login<'_> {
@@ -74,6 +84,27 @@ pub enum UpstreamSecret {
     /// A secret that the protocol sends as it is (HTTP header value, cleartext password over verified TLS).
     Plain(Vec<u8>),
     Scram(ScramKeys),
+    Ssh(SshSecret),
+}
+
+/// How to log in to an SSH server, and which server is the right one.
+#[derive(Zeroize, ZeroizeOnDrop)]
+pub struct SshSecret {
+    pub proof: SshProof,
+    /// Lines of `.pub` files: the server's own keys, or behind `@cert-authority ` a key whose host certificates count.
+    pub host_keys: Vec<String>,
+    /// The principal that such a certificate must name.
+    pub host: String,
+}
+
+#[derive(Zeroize, ZeroizeOnDrop)]
+pub enum SshProof {
+    /// A private key file's text, and the line of a `-cert.pub` file where it has one.
+    Key {
+        key: String,
+        certificate: Option<String>,
+    },
+    Password(Vec<u8>),
 }
 
 /// RFC 5802 keys, valid for one salt and iteration count: enough to log in, not enough to know the password.
@@ -92,6 +123,7 @@ impl fmt::Debug for UpstreamSecret {
             Self::None => "None",
             Self::Plain(_) => "Plain(..)",
             Self::Scram(_) => "Scram(..)",
+            Self::Ssh(_) => "Ssh(..)",
         })
     }
 }

@@ -5,7 +5,7 @@
 
 use bytes::BytesMut;
 
-use crate::Side;
+use crate::{Lane, Side};
 
 #[derive(Debug)]
 pub struct Outbox {
@@ -52,24 +52,35 @@ pub enum NoteKind {
     Upload,
     /// Something that people should look at, as JSON: a protected column that was renamed.
     Alarm,
-    /// How a command ended (command tag, row count, SQLSTATE, HTTP status), as JSON.
+    /// How a command ended (command tag, row count, SQLSTATE, HTTP status, exit status), as JSON.
     Outcome,
+    /// What the client is sent, from a machine that seals it.
+    Answer,
+    /// Something of the protocol that is no command and no data (a terminal's size, a signal), as JSON.
+    Event,
 }
 
 /// Notes for the record in one reused buffer: no allocation a note in steady state.
 #[derive(Debug, Default)]
 pub struct Notes {
     bytes: Vec<u8>,
-    ends: Vec<(NoteKind, usize)>,
-    /// The last note is upload data that the next piece continues.
+    ends: Vec<(Lane, NoteKind, usize)>,
+    /// The last note is data that the next piece of its kind continues.
     open: bool,
+    /// Bytes that a machine which seals has passed: to the upstream, and to the client.
+    passed: (u64, u64),
 }
 
 impl Notes {
     /// Appends one note, written by `fill`.
     pub fn note(&mut self, kind: NoteKind, fill: impl FnOnce(&mut Vec<u8>)) {
+        self.note_on(Lane::default(), kind, fill);
+    }
+
+    /// Appends one note about `lane`.
+    pub fn note_on(&mut self, lane: Lane, kind: NoteKind, fill: impl FnOnce(&mut Vec<u8>)) {
         fill(&mut self.bytes);
-        self.ends.push((kind, self.bytes.len()));
+        self.ends.push((lane, kind, self.bytes.len()));
         self.open = false;
     }
 
@@ -77,12 +88,30 @@ impl Notes {
     /// which may be a dozen bytes, would cost more than the data. What is said *about* data is a note of its own, so
     /// that no client can write it.
     pub fn upload_piece(&mut self, piece: &[u8]) {
+        self.piece_on(Lane::default(), NoteKind::Upload, piece);
+    }
+
+    /// Appends a piece of the data that passes on `lane`: as [`Notes::upload_piece`], for [`NoteKind::Answer`] too.
+    pub fn piece_on(&mut self, lane: Lane, kind: NoteKind, piece: &[u8]) {
         self.bytes.extend_from_slice(piece);
-        match self.ends.last_mut().filter(|_| self.open) {
-            Some((_, end)) => *end = self.bytes.len(),
-            None => self.ends.push((NoteKind::Upload, self.bytes.len())),
+        match self.ends.last_mut().filter(|(on, of, _)| self.open && *on == lane && *of == kind) {
+            Some((_, _, end)) => *end = self.bytes.len(),
+            None => self.ends.push((lane, kind, self.bytes.len())),
         }
         self.open = true;
+    }
+
+    /// From a machine that seals: so many of a peer's own bytes pass, told or not.
+    pub fn count(&mut self, to: Side, bytes: usize) {
+        match to {
+            Side::Client => self.passed.1 += bytes as u64,
+            Side::Upstream => self.passed.0 += bytes as u64,
+        }
+    }
+
+    /// What was counted since the last time: to the upstream, and to the client.
+    pub fn take_passed(&mut self) -> (u64, u64) {
+        std::mem::take(&mut self.passed)
     }
 
     /// Bytes of all notes.
@@ -96,11 +125,16 @@ impl Notes {
 
     /// The notes in order.
     pub fn iter(&self) -> impl Iterator<Item = (NoteKind, &[u8])> {
+        self.with_lanes().map(|(_, kind, note)| (kind, note))
+    }
+
+    /// The notes in order, with what they are about.
+    pub fn with_lanes(&self) -> impl Iterator<Item = (Lane, NoteKind, &[u8])> {
         let mut start = 0;
-        self.ends.iter().map(move |&(kind, end)| {
+        self.ends.iter().map(move |&(lane, kind, end)| {
             let note = self.bytes.get(start..end).unwrap_or_default();
             start = end;
-            (kind, note)
+            (lane, kind, note)
         })
     }
 
@@ -135,5 +169,21 @@ mod tests {
         assert_eq!((told.as_slice(), notes.len_bytes()), (expected.as_slice(), 15));
         notes.clear();
         assert!(notes.is_empty());
+    }
+
+    #[test]
+    fn pieces_of_two_lanes_or_two_directions_are_never_joined() {
+        let mut notes = Notes::default();
+        notes.piece_on(Lane(4), NoteKind::Answer, b"a");
+        notes.piece_on(Lane(4), NoteKind::Answer, b"b");
+        notes.piece_on(Lane(5), NoteKind::Answer, b"c");
+        notes.piece_on(Lane(5), NoteKind::Upload, b"d");
+        let told: Vec<_> = notes.with_lanes().collect();
+        let expected: [(Lane, NoteKind, &[u8]); 3] = [
+            (Lane(4), NoteKind::Answer, b"ab"),
+            (Lane(5), NoteKind::Answer, b"c"),
+            (Lane(5), NoteKind::Upload, b"d"),
+        ];
+        assert_eq!(told, expected);
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use ring::hmac;
 use weir_mask::{Finder, MaskKey};
-use weir_policy::{Facts, MaskPlan, Request};
+use weir_policy::{Facts, MaskPlan, Request, SshKind};
 
 /// Descriptions kept of each kind; a power of two.
 const SLOTS: usize = 1024;
@@ -83,6 +83,7 @@ impl Describer {
             }
             Request::Sql(sql) => self.sql(sql, secrecy),
             Request::Http(http) => self.http(http, secrecy),
+            Request::Ssh(ssh) => self.ssh(ssh, secrecy),
         }
     }
 
@@ -104,6 +105,27 @@ impl Describer {
             binds: Cow::Borrowed(binds),
             facts: Cow::Borrowed(&story.json),
             original: original(secrecy.record_key, &[sql.text, sql.binds.raw]),
+        }
+    }
+
+    fn ssh<'a>(&'a mut self, ssh: &weir_policy::Ssh<'a>, secrecy: Secrecy<'_>) -> Described<'a> {
+        let line = ssh_line(ssh);
+        self.text.clear();
+        let text = match scrubbed(&mut self.finder, &line, secrecy, &mut self.text) {
+            Scrubbed::Clean => line.clone(),
+            Scrubbed::Written => Cow::Borrowed(&self.text[..]),
+            Scrubbed::Failed => Cow::Borrowed(WITHHELD),
+        };
+        let facts = serde_json::json!({
+            "kind": ssh.kind.word(), "programs": ssh.programs, "opaque": ssh.opaque,
+        });
+        Described {
+            words: Cow::Borrowed(ssh.kind.word()),
+            text,
+            bind_count: 0,
+            binds: Cow::Borrowed(&[]),
+            facts: Cow::Owned(facts.to_string().into_bytes()),
+            original: original(secrecy.record_key, &[ssh.kind.word().as_bytes(), &line]),
         }
     }
 
@@ -148,6 +170,14 @@ impl Describer {
             original,
         }
     }
+}
+
+/// What is asked for, in one line.
+fn ssh_line<'a>(ssh: &weir_policy::Ssh<'a>) -> Cow<'a, [u8]> {
+    if ssh.kind == SshKind::Env {
+        return Cow::Owned([ssh.text, b"=", ssh.value].concat());
+    }
+    Cow::Borrowed(ssh.text)
 }
 
 /// Appends a body with the empty line before it, its values masked as an answer's are.

@@ -18,13 +18,13 @@ use crate::worker::Worker;
 /// How a command ended, waiting for the answer that it is told with.
 #[derive(Default)]
 pub(super) struct Ending {
-    ordinal: Option<u64>,
+    of: Option<(Lane, u64)>,
     json: Vec<u8>,
 }
 
 impl Ending {
-    fn begin(&mut self, ordinal: u64, json: &[u8]) {
-        self.ordinal = Some(ordinal);
+    fn begin(&mut self, of: (Lane, u64), json: &[u8]) {
+        self.of = Some(of);
         self.json.clear();
         self.json.extend_from_slice(json);
     }
@@ -43,16 +43,16 @@ impl Desk {
         now: Now,
         waker: &Waker,
     ) -> Result<usize, Ended> {
-        if !self.is_recorded() {
+        if !self.is_recorded() || self.seals() {
             return Ok(bytes.len());
         }
         let mut recorded = 0;
         for chunk in bytes.chunks(CHUNK_BYTES) {
             let up = self.account();
             let down = u32::try_from(chunk.len()).unwrap_or(u32::MAX);
-            let ended = self.ending.ordinal;
-            let ordinal = ended.unwrap_or_else(|| self.current());
-            let stamp = Stamp { session: self.live().id.get(), now, ordinal, lane: 0 };
+            let ended = self.ending.of;
+            let (lane, ordinal) = ended.unwrap_or_else(|| (Lane::default(), self.current(Lane::default())));
+            let stamp = Stamp { session: self.live().id.get(), now, ordinal, lane: lane.0 };
             let body = || match ended {
                 Some(_) => self.ending.with(chunk),
                 None => Body::Response(weir_segment::Response { bytes: chunk.into() }),
@@ -65,7 +65,7 @@ impl Desk {
             match pushed {
                 Ok(_) => {
                     recorded += chunk.len();
-                    self.ending.ordinal = None;
+                    self.ending.of = None;
                 }
                 Err(Lost::Full) => {
                     self.unaccounted += u64::from(up);
@@ -79,48 +79,99 @@ impl Desk {
 
     /// Records what the machine noted in a step, before its bytes go anywhere.
     pub(crate) fn notes(&mut self, worker: &Worker, notes: &mut Notes, now: Now) -> Result<(), Ended> {
+        self.passed(notes.take_passed());
         if notes.is_empty() {
             return Ok(());
         }
-        for (kind, bytes) in notes.iter() {
+        for (lane, kind, bytes) in notes.with_lanes() {
             match kind {
                 NoteKind::Upload => {
                     self.settle(worker, now)?;
-                    self.upload(worker, bytes, now)?;
-                }
-                NoteKind::MaskLedger if self.is_recorded() => {
-                    self.settle(worker, now)?;
-                    let ordinal = self.current();
-                    let body = Body::MaskLedger(weir_segment::MaskLedger { json: bytes.into() });
-                    self.put(worker, ordinal, Lane::default(), Direction::ToClient, (0, 0), body, now)?;
+                    self.upload_on(worker, lane, bytes, now)?;
                 }
                 NoteKind::Alarm => {
-                    worker.metrics.alarms.add(1);
-                    let told = String::from_utf8_lossy(bytes);
-                    tracing::warn!(session = %self.live().id.get(), "alarm: {told}");
-                    if self.is_recorded() {
-                        self.settle(worker, now)?;
-                        let ordinal = self.current();
-                        let body = Body::MaskLedger(weir_segment::MaskLedger { json: bytes.into() });
-                        self.put(worker, ordinal, Lane::default(), Direction::ToClient, (0, 0), body, now)?;
-                    }
+                    self.alarm(worker, bytes);
+                    self.put_ledger(worker, lane, bytes, now)?;
                 }
+                NoteKind::MaskLedger => self.put_ledger(worker, lane, bytes, now)?,
                 NoteKind::Outcome => {
-                    let ordinal = self.running.pop_front().unwrap_or(self.ordinal());
+                    let of = self.command_over(lane);
                     if self.is_recorded() {
                         self.settle(worker, now)?;
-                        self.ending.begin(ordinal, bytes);
+                        self.ending.begin((lane, of), bytes);
                     }
                 }
-                NoteKind::MaskLedger => {}
+                NoteKind::Answer => self.put_answer(worker, lane, bytes, now)?,
+                NoteKind::Event => self.put_event(worker, lane, bytes, now)?,
             }
         }
         notes.clear();
         Ok(())
     }
 
+    fn put_ledger(&mut self, worker: &Worker, lane: Lane, json: &[u8], now: Now) -> Result<(), Ended> {
+        if !self.is_recorded() {
+            return Ok(());
+        }
+        self.settle(worker, now)?;
+        let ordinal = self.current(lane);
+        let body = Body::MaskLedger(weir_segment::MaskLedger { json: json.into() });
+        self.put(worker, ordinal, lane, Direction::ToClient, (0, 0), body, now).map(drop)
+    }
+
+    /// What the client is sent, of a machine that seals it.
+    fn put_answer(&mut self, worker: &Worker, lane: Lane, bytes: &[u8], now: Now) -> Result<(), Ended> {
+        if !self.is_recorded() {
+            return Ok(());
+        }
+        self.settle(worker, now)?;
+        let ordinal = self.current(lane);
+        for chunk in bytes.chunks(CHUNK_BYTES) {
+            let body = Body::Response(weir_segment::Response { bytes: chunk.into() });
+            let accounted = (self.account(), self.account_answers());
+            self.put(worker, ordinal, lane, Direction::ToClient, accounted, body, now)?;
+        }
+        Ok(())
+    }
+
+    fn put_event(&mut self, worker: &Worker, lane: Lane, json: &[u8], now: Now) -> Result<(), Ended> {
+        if !self.is_recorded() {
+            return Ok(());
+        }
+        self.settle(worker, now)?;
+        let ordinal = self.current(lane);
+        let body = Body::Admin(weir_segment::Admin { json: json.into() });
+        self.put(worker, ordinal, lane, Direction::Gateway, (0, 0), body, now).map(drop)
+    }
+
+    /// Something that people should look at.
+    fn alarm(&self, worker: &Worker, json: &[u8]) {
+        worker.metrics.alarms.add(1);
+        let told = String::from_utf8_lossy(json);
+        tracing::warn!(session = %self.live().id.get(), "alarm: {told}");
+    }
+
     /// Records client data inside an allowed command, before it is forwarded.
     pub(crate) fn upload(&self, worker: &Worker, bytes: &[u8], now: Now) -> Result<(), Ended> {
+        self.upload_of(worker, (Lane::default(), self.ordinal()), (0, bytes), now)
+    }
+
+    /// The same from a machine's notes.
+    fn upload_on(&mut self, worker: &Worker, lane: Lane, bytes: &[u8], now: Now) -> Result<(), Ended> {
+        if !self.seals() {
+            return self.upload(worker, bytes, now);
+        }
+        let (ordinal, accounted) = (self.current(lane), self.account());
+        self.upload_of(worker, (lane, ordinal), (accounted, bytes), now)
+    }
+
+    fn upload_of(
+        &self,
+        worker: &Worker,
+        (lane, ordinal): (Lane, u64),
+        (mut accounted, bytes): (u32, &[u8]),
+        now: Now,
+    ) -> Result<(), Ended> {
         if !self.is_recorded() {
             return Ok(());
         }
@@ -129,7 +180,8 @@ impl Desk {
                 bytes: chunk.into(),
                 original_bytes: chunk.len() as u64,
             });
-            self.put(worker, self.ordinal(), Lane::default(), Direction::ToUpstream, (0, 0), body, now)?;
+            let up = std::mem::take(&mut accounted);
+            self.put(worker, ordinal, lane, Direction::ToUpstream, (up, 0), body, now)?;
         }
         Ok(())
     }
@@ -139,15 +191,24 @@ impl Desk {
     /// # Errors
     /// The recorder's: it is too far behind, or gave up.
     pub(crate) fn settle(&mut self, worker: &Worker, now: Now) -> Result<(), Ended> {
-        let Some(ordinal) = self.ending.ordinal else { return Ok(()) };
+        let Some((lane, ordinal)) = self.ending.of else { return Ok(()) };
+        let accounted = if self.seals() { (self.account(), self.account_answers()) } else { (0, 0) };
         let body = self.ending.with(&[]);
-        self.put(worker, ordinal, Lane::default(), Direction::ToClient, (0, 0), body, now)?;
-        self.ending.ordinal = None;
+        self.put(worker, ordinal, lane, Direction::ToClient, accounted, body, now)?;
+        self.ending.of = None;
         Ok(())
     }
 
-    /// The command that the upstream answers now.
-    fn current(&self) -> u64 {
-        self.running.front().copied().unwrap_or_else(|| self.ordinal())
+    /// The command that the upstream answers now on a lane.
+    fn current(&self, lane: Lane) -> u64 {
+        let running = self.running.iter().find(|(on, _)| *on == lane.conversation());
+        running.map_or_else(|| self.ordinal(), |(_, ordinal)| *ordinal)
+    }
+
+    /// The same, which is over.
+    fn command_over(&mut self, lane: Lane) -> u64 {
+        let place = self.running.iter().position(|(on, _)| *on == lane.conversation());
+        let over = place.and_then(|place| self.running.remove(place));
+        over.map_or_else(|| self.ordinal(), |(_, ordinal)| ordinal)
     }
 }

@@ -43,12 +43,14 @@ pub(crate) struct Opened {
 pub(crate) struct Desk {
     live: Rc<Live>,
     protocol: weir_control::Protocol,
+    /// The machine seals: what is recorded and counted comes from its notes.
+    seals: bool,
     pub(super) opened: Option<Opened>,
     pub(super) held: Vec<Held>,
     /// Commands so far.
     ordinal: u64,
     /// Commands that were allowed and have no outcome yet.
-    pub(super) running: VecDeque<u64>,
+    pub(super) running: VecDeque<(Lane, u64)>,
     pub(super) ending: Ending,
     pub(super) tabs: Tabs,
     /// Nothing goes upstream before the disk has this.
@@ -56,15 +58,18 @@ pub(crate) struct Desk {
     gate_open: bool,
     /// Bytes sent upstream that no event accounts for yet, and both totals.
     pub(super) unaccounted: u64,
+    /// The same towards the client, of a machine that seals.
+    pub(super) unaccounted_answers: u64,
     to_upstream: u64,
     to_client: u64,
 }
 
 impl Desk {
-    pub(crate) fn new(live: &Rc<Live>, protocol: weir_control::Protocol) -> Self {
+    pub(crate) fn new(live: &Rc<Live>, protocol: weir_control::Protocol, seals: bool) -> Self {
         Self {
             live: Rc::clone(live),
             protocol,
+            seals,
             opened: None,
             held: Vec::new(),
             ordinal: 0,
@@ -74,6 +79,7 @@ impl Desk {
             gate: Sequence(0),
             gate_open: true,
             unaccounted: 0,
+            unaccounted_answers: 0,
             to_upstream: 0,
             to_client: 0,
         }
@@ -148,6 +154,7 @@ impl Desk {
         let mask_key = worker.keys().ok_or_else(|| Ended::gateway("no mask key"))?.local;
         self.live.id.set(session);
         self.live.identified(&proven);
+        self.live.startup.take();
         let originals = originals::begin(worker, &upstream, session)?;
         let opened =
             Opened { caller, level, standing, mask_key, upstream, purse, originals, _places: places };
@@ -189,8 +196,8 @@ impl Desk {
                 to_upstream_bytes: Some(self.to_upstream),
                 to_client_bytes: Some(self.to_client),
             });
-            let up = self.account();
-            if let Err(error) = self.put(worker, 0, Lane::default(), Direction::Gateway, (up, 0), body, now) {
+            let bytes = (self.account(), self.account_answers());
+            if let Err(error) = self.put(worker, 0, Lane::default(), Direction::Gateway, bytes, body, now) {
                 // The recorder closes it as one whose end is unknown.
                 tracing::error!(session = %self.live.id.get(), "no room for the session's end: {}", error.reason());
             }
@@ -223,8 +230,29 @@ impl Desk {
         now
     }
 
+    pub(super) fn account_answers(&mut self) -> u32 {
+        let now = u32::try_from(self.unaccounted_answers).unwrap_or(u32::MAX);
+        self.unaccounted_answers -= u64::from(now);
+        now
+    }
+
+    pub(crate) const fn seals(&self) -> bool {
+        self.seals
+    }
+
+    /// What a machine that seals has passed.
+    pub(super) fn passed(&mut self, (to_upstream, to_client): (u64, u64)) {
+        self.to_upstream += to_upstream;
+        self.unaccounted += to_upstream;
+        self.to_client += to_client;
+        self.unaccounted_answers += to_client;
+    }
+
     /// Bytes that went out.
     pub(crate) fn sent(&mut self, to: Side, bytes: usize) {
+        if self.seals {
+            return;
+        }
         match to {
             Side::Client => self.to_client += bytes as u64,
             Side::Upstream => {
@@ -341,7 +369,7 @@ impl Desk {
         match &verdict {
             Verdict::Allow(permit) => {
                 if is_run(request) {
-                    self.running.push_back(self.ordinal);
+                    self.running.push_back((lane, self.ordinal));
                 }
                 self.alert(worker, permit, now);
             }
@@ -395,6 +423,11 @@ impl Desk {
 
     pub(super) const fn ordinal(&self) -> u64 {
         self.ordinal
+    }
+
+    /// Goes on as command `ordinal`, which was held, and says which was the last.
+    pub(super) const fn as_command(&mut self, ordinal: u64) -> u64 {
+        std::mem::replace(&mut self.ordinal, ordinal)
     }
 
     pub(super) const fn live(&self) -> &Rc<Live> {

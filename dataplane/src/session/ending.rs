@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::task::Context;
 use std::time::Duration;
 
-use weir_wire::{Blame, Farewell, Fault, Machine};
+use weir_wire::{Blame, Farewell, Fault, Machine, Side};
 
 use super::Session;
 use crate::clock::Now;
@@ -121,6 +121,7 @@ impl<M: Machine + 'static> Session<M> {
         if self.closing.is_some() {
             return Ok(());
         }
+        self.tick(context)?;
         let limits = &self.worker.shared.config.limits;
         if !self.greeted {
             if now >= self.live.accepted_ms + ms(limits.login_timeout) {
@@ -140,6 +141,9 @@ impl<M: Machine + 'static> Session<M> {
 
     /// Between commands nothing is interrupted: where expiry and draining take effect.
     pub(super) fn at_idle_boundary(&mut self) -> Result<(), Ended> {
+        if self.login.is_none() && self.machine.ends_at_expiry() && self.desk.is_expired(self.now) {
+            return Err(Ended::Expired);
+        }
         if self.login.is_some() || !self.machine.idle() {
             return Ok(());
         }
@@ -152,9 +156,6 @@ impl<M: Machine + 'static> Session<M> {
             Some(Leaving::DiskFull) => return Err(Ended::DiskFull),
             Some(Leaving::Drain) => return Err(Ended::Shutdown),
             None => {}
-        }
-        if self.desk.is_expired(self.now) {
-            return Err(Ended::Expired);
         }
         Ok(())
     }
@@ -173,9 +174,32 @@ impl<M: Machine + 'static> Session<M> {
         let quiet = quiet.max(now + 100);
         let deadline = match &self.closing {
             Some(_) => return,
-            None => quiet.min(self.desk.deadline_ms(self.now)),
+            None => quiet.min(self.desk.deadline_ms(self.now)).min(self.machine_deadline_ms()),
         };
         self.live.deadline_ms.set(deadline);
+    }
+
+    /// When the machine wants to be told that time passed, in monotonic milliseconds.
+    fn machine_deadline_ms(&self) -> u64 {
+        let Some(at) = self.machine.deadline() else { return u64::MAX };
+        self.now.monotonic_ms().saturating_add(at.unix_ms().saturating_sub(self.now.wall_ms()))
+    }
+
+    /// Tells the machine, where its time has come.
+    fn tick(&mut self, context: &mut Context<'_>) -> Result<(), Ended> {
+        let now = self.now.timestamp();
+        if self.machine.deadline().is_none_or(|at| at > now) {
+            return Ok(());
+        }
+        let worker = Rc::clone(&self.worker);
+        let mut bench = worker.bench.borrow_mut();
+        self.lend_queues(&mut bench);
+        let action = self.machine.tick(now, &mut bench.out);
+        let noted = self.desk.notes(&worker, &mut bench.out.notes, self.now);
+        self.return_queues(&mut bench);
+        noted?;
+        let action = action.map_err(|error| Ended::failed(&error))?;
+        self.drive_unread(Side::Client, Some(action), &mut bench, context)
     }
 
     /// The first reason counts. Last words go out, for a while; then the session is over.

@@ -25,7 +25,7 @@ pub(crate) struct Held {
     /// What people call it.
     pub name: String,
     /// The command's number, which its verdict keeps.
-    ordinal: u64,
+    pub(super) ordinal: u64,
     pub(super) expires_unix_ms: u64,
     /// When the client is told to come back later, where its protocol has that.
     put_off_unix_ms: u64,
@@ -130,7 +130,7 @@ impl Desk {
             (Protocol::Http, Some(opened)) => {
                 now.wall_ms().saturating_add(opened.upstream.connection.hold_wait_ms)
             }
-            (Protocol::Http | Protocol::Postgres, _) => u64::MAX,
+            (Protocol::Http | Protocol::Postgres | Protocol::Ssh, _) => u64::MAX,
         }
     }
 
@@ -245,7 +245,7 @@ impl<M: Machine + 'static> Session<M> {
             let Self { machine, desk, now, .. } = self;
             let Some(request) = machine.held(held.lane) else { return Ok(()) };
             let request = request.approved_by(&approval);
-            desk.rule_again(&worker, held.lane, &request, *now)?
+            desk.rule_again(&worker, (held.ordinal, held.lane), &request, *now)?
         };
         self.resume(held.lane, verdict, context)
     }
@@ -364,7 +364,7 @@ impl Desk {
     fn rule_again(
         &mut self,
         worker: &Worker,
-        lane: Lane,
+        (ordinal, lane): (u64, Lane),
         request: &Request<'_>,
         now: Now,
     ) -> Result<Verdict, Ended> {
@@ -372,7 +372,10 @@ impl Desk {
             return Ok(Verdict::Deny(denial("(login)", Reason::Unauthenticated, "log in first")));
         };
         let verdict = judge(worker, &opened.caller, request, now.timestamp());
-        self.conclude(worker, lane, request, verdict, now)
+        let last = self.as_command(ordinal);
+        let concluded = self.conclude(worker, lane, request, verdict, now);
+        self.as_command(last);
+        concluded
     }
 
     /// A retry of a command that was put off finds what people said since. `Err`: they have said nothing yet.

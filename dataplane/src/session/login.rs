@@ -7,14 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ring::rand::SecureRandom;
-use weir_control::{ChannelBinding, Credential, Protocol, Record, Secret};
+use weir_control::{ChannelBinding, Connection, Credential, Protocol, Record, Secret, UpstreamAddress};
 use weir_policy::{
     Caller, Connect, Denial, Identity, Permit, Purse, Reason, RecordLevel, Request, Target, Verdict,
 };
 use weir_ring::Pressure;
 use weir_segment::SessionId;
 use weir_token::Refusal;
-use weir_wire::{Login, ScramKeys, UpstreamLogin, UpstreamSecret};
+use weir_wire::{Login, ScramKeys, SshProof, SshSecret, UpstreamLogin, UpstreamSecret};
 use zeroize::Zeroizing;
 
 use super::desk::{denial, recorder_is_there};
@@ -41,6 +41,7 @@ const LEASE_LOOK_EVERY: Duration = Duration::from_millis(2);
 #[derive(Clone)]
 pub(crate) struct Presented {
     token: Zeroizing<Vec<u8>>,
+    certified: Option<Arc<Proven>>,
     connection: Option<String>,
     role: Option<String>,
     pub purpose: Option<String>,
@@ -51,6 +52,7 @@ impl Presented {
     pub(crate) fn new(login: &Login<'_>) -> Self {
         Self {
             token: Zeroizing::new(login.token.trim_ascii().to_vec()),
+            certified: login.certified.map(|certified| tokens::certified(&certified)),
             connection: login.connection.map(str::to_owned),
             role: login.role.map(str::to_owned),
             purpose: login.purpose.map(str::to_owned),
@@ -123,7 +125,10 @@ pub(crate) async fn login(
     known: Option<Known>,
     stale: bool,
 ) -> Result<LoggedIn, Refused> {
-    let proven = identify(worker, &presented.token, arrival.certificate.as_ref()).await?;
+    let proven = {
+        let certificate = presented.certified.as_ref().or(arrival.certificate.as_ref());
+        identify(worker, &presented.token, certificate).await?
+    };
     let standing = standing(worker)?;
     let implied = arrival.connection;
     let (target, upstream) = find_target(&standing, &proven.identity, &presented, implied, protocol)?;
@@ -298,11 +303,7 @@ fn permit(
     protocol: Protocol,
     application: Option<&str>,
 ) -> Result<Permit, Refused> {
-    let protocol = match protocol {
-        Protocol::Http => "http",
-        Protocol::Postgres => "postgres",
-    };
-    let request = Request::Connect(Connect { protocol, application });
+    let request = Request::Connect(Connect { protocol: protocol.word(), application });
     match judge(worker, caller, &request, Now::read().timestamp()) {
         Verdict::Allow(permit) => Ok(permit),
         Verdict::Deny(denial) => {
@@ -362,7 +363,7 @@ async fn dial(
     session: Option<SessionId>,
     dialled: bool,
 ) -> Result<(Permit, UpstreamLogin, Option<Socket>), Refused> {
-    let secret = secret(credential).ok_or_else(|| {
+    let secret = secret(credential, &upstream.connection).ok_or_else(|| {
         let text = "the gateway's credential for this connection is not usable";
         refuse("(credential)", Reason::Unavailable, text, "the credential's fields do not decode")
     })?;
@@ -420,8 +421,23 @@ async fn credential(
     answer.await.map_err(|why| refuse("(credential)", Reason::Unavailable, &why, why.clone()))
 }
 
-fn secret(credential: &Credential) -> Option<UpstreamSecret> {
+fn secret(credential: &Credential, connection: &Connection) -> Option<UpstreamSecret> {
+    if connection.protocol == Protocol::Ssh {
+        let proof = match &credential.secret {
+            Secret::SshKey { key, certificate } => {
+                SshProof::Key { key: key.clone(), certificate: certificate.clone() }
+            }
+            Secret::Plain { value } => SshProof::Password(value.clone().into_bytes()),
+            Secret::None | Secret::Md5 { .. } | Secret::Scram { .. } => return None,
+        };
+        let host = match &connection.upstream {
+            UpstreamAddress::Tcp { host, .. } => host.clone(),
+            UpstreamAddress::Unix { .. } => String::new(),
+        };
+        return Some(UpstreamSecret::Ssh(SshSecret { proof, host_keys: connection.host_keys.clone(), host }));
+    }
     Some(match &credential.secret {
+        Secret::SshKey { .. } => return None,
         Secret::None => UpstreamSecret::None,
         Secret::Plain { value } => UpstreamSecret::Plain(value.clone().into_bytes()),
         Secret::Md5 { inner } => UpstreamSecret::Md5(*inner.as_bytes().first_chunk::<32>()?),

@@ -1,11 +1,14 @@
-//! The two machines, made for one connection each.
+//! The machines, made for one connection each.
 
 use std::any::Any;
+use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use weir_http::{HttpMachine, Settings};
 use weir_policy::MaskPlan;
 use weir_postgres::{Catalog, CatalogSource, Limits as PostgresLimits, PostgresMachine, Proof};
+use weir_ssh::SshMachine;
 
 use crate::limits::Limits;
 use crate::roll::Live;
@@ -72,8 +75,19 @@ pub(crate) fn http(worker: &Worker, connection: Option<&str>, certified: bool) -
     Some(HttpMachine::new(Rc::new(settings), worker.keys()?.local))
 }
 
+/// `None`: admin has sent no state yet.
+pub(crate) fn ssh(
+    worker: &Worker,
+    live: &Live,
+    settings: Option<Arc<weir_ssh::Settings>>,
+) -> Option<SshMachine> {
+    let source = live.client.parse::<SocketAddr>().ok().map(|client| client.ip().to_canonical());
+    Some(SshMachine::new(settings?, Rc::clone(&worker.ssh), worker.keys()?.local, source))
+}
+
 /// Whether an error says that the upstream wants another credential than the one it was given.
 pub(crate) fn is_stale<E: 'static>(error: &E) -> bool {
-    let error = (error as &dyn Any).downcast_ref::<weir_postgres::Error>();
-    matches!(error, Some(weir_postgres::Error::StaleCredential))
+    let error = error as &dyn Any;
+    let refused = error.downcast_ref::<weir_ssh::Trouble>().is_some_and(weir_ssh::Trouble::is_refused_login);
+    refused || matches!(error.downcast_ref(), Some(weir_postgres::Error::StaleCredential))
 }

@@ -35,6 +35,7 @@ fn standing() -> Arc<Standing> {
         record: weir_control::Record::Fast,
         originals: Vec::new(),
         hold_wait_ms: 0,
+        host_keys: Vec::new(),
     };
     let state = weir_control::State {
         version: 1,

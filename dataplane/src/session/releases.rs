@@ -37,8 +37,8 @@ impl<M: Machine + 'static> Session<M> {
     /// What is held may have been released since, with everything alike of its run.
     pub(super) fn released_with_its_run(&mut self, context: &mut Context<'_>) -> Result<(), Ended> {
         let worker = Rc::clone(&self.worker);
-        let held: Vec<_> = self.desk.held.iter().map(|held| (held.name.clone(), held.lane)).collect();
-        for (name, lane) in held {
+        let held = self.desk.held.iter().map(|held| (held.name.clone(), held.lane, held.ordinal));
+        for (name, lane, ordinal) in held.collect::<Vec<_>>() {
             let verdict = {
                 let Self { machine, desk, now, .. } = self;
                 let (Some(request), Some(opened)) = (machine.held(lane), &desk.opened) else { continue };
@@ -47,7 +47,10 @@ impl<M: Machine + 'static> Session<M> {
                     continue;
                 }
                 desk.end_hold(&worker, &name, (Released::Approved, WITH_ITS_RUN), (&[], &[]), *now)?;
-                desk.conclude(&worker, lane, &request, verdict, *now)?
+                let last = desk.as_command(ordinal);
+                let concluded = desk.conclude(&worker, lane, &request, verdict, *now);
+                desk.as_command(last);
+                concluded?
             };
             self.withdraw(&name, WITH_ITS_RUN);
             self.resume(lane, verdict, context)?;

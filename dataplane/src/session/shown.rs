@@ -27,6 +27,14 @@ impl Shown {
                 facts: serde_json::json!({ "kinds": words(sql.facts), "facts": parsed(&facts_json(sql.facts)) }),
                 in_transaction: sql.in_transaction,
             },
+            Request::Ssh(ssh) => Self {
+                command: format!("{} {}", ssh.kind.word(), String::from_utf8_lossy(ssh.text))
+                    .trim_end()
+                    .to_owned(),
+                binds: Vec::new(),
+                facts: serde_json::json!({ "kind": ssh.kind.word(), "programs": ssh.programs, "opaque": ssh.opaque }),
+                in_transaction: false,
+            },
             Request::Http(http) => Self {
                 command: match http.query {
                     Some(query) => format!("{} {}?{query}", http.method, http.path),

@@ -15,6 +15,7 @@ pub(super) fn is_run(request: &Request<'_>) -> bool {
     match request {
         Request::Sql(sql) => matches!(sql.moment, Moment::Bind | Moment::Query),
         Request::Http(_) => true,
+        Request::Ssh(ssh) => ssh.kind.runs(),
         Request::Connect(_) => false,
     }
 }
@@ -90,10 +91,7 @@ pub(super) fn open_body<'a>(
     let identity = &opened.caller.identity;
     let address = opened.upstream.address();
     Body::SessionOpen(weir_segment::Open {
-        protocol: match summary.protocol {
-            weir_control::Protocol::Http => "http".into(),
-            weir_control::Protocol::Postgres => "postgres".into(),
-        },
+        protocol: summary.protocol.word().into(),
         identity: weir_segment::Identity {
             issuer: identity.issuer.as_str().into(),
             subject: identity.subject.as_str().into(),

@@ -47,6 +47,7 @@ mod replays;
 mod servers;
 mod session_roles;
 mod spiffe;
+mod ssh;
 mod stalling;
 mod survival;
 mod upstream_logins;

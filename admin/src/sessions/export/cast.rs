@@ -1,5 +1,5 @@
-//! asciicast version 3: a session's lines as a terminal would have shown them, in their own time. Each command is a
-//! marker too, so that players can go from one to the next.
+//! asciicast version 3: a session's lines as a terminal would have shown them, in their own time; an SSH session's as its terminal did
+//! show them. Each command is a marker too, so that players can go from one to the next.
 
 use std::io::Write as _;
 
@@ -7,6 +7,7 @@ use anyhow::{Result, bail};
 use serde_json::json;
 use weir_segment::{Body, Head, SessionId};
 
+use super::terminal::Terminal;
 use super::{Export, Out};
 use crate::sessions::transcript::{Line, Mark, Transcript};
 
@@ -18,6 +19,8 @@ pub(super) struct Cast {
     out: Out,
     session: SessionId,
     transcript: Transcript,
+    /// An SSH session's own.
+    terminal: Option<Terminal>,
     /// Recorded time of the event written last, in Unix microseconds; `None`: nothing is written yet.
     last_us: Option<i64>,
     commands: u64,
@@ -25,7 +28,7 @@ pub(super) struct Cast {
 
 impl Cast {
     pub(super) const fn new(out: Out, session: SessionId) -> Self {
-        Self { out, session, transcript: Transcript::new(), last_us: None, commands: 0 }
+        Self { out, session, transcript: Transcript::new(), terminal: None, last_us: None, commands: 0 }
     }
 
     fn lines(&mut self, lines: &[Line]) -> Result<()> {
@@ -37,6 +40,22 @@ impl Cast {
             }
             self.put(at_us, "o", &format!("{}\r\n", line.plain().replace('\n', "\r\n")))?;
         }
+        Ok(())
+    }
+
+    /// Writes the head, once.
+    fn begin(&mut self, head: &Head, columns: u64, rows: u64) -> Result<()> {
+        if self.last_us.is_some() {
+            return Ok(());
+        }
+        let header = json!({
+            "version": 3,
+            "term": {"cols": columns, "rows": rows},
+            "timestamp": head.wall_unix_us.div_euclid(1_000_000),
+            "title": format!("Weir session {}", self.session),
+        });
+        writeln!(self.out, "{header}")?;
+        self.last_us = Some(head.wall_unix_us);
         Ok(())
     }
 
@@ -55,21 +74,26 @@ impl Export for Cast {
         if head.session != self.session {
             return Ok(());
         }
+        if let Body::SessionOpen(open) = body
+            && &*open.protocol == "ssh"
+        {
+            self.terminal = Some(Terminal::default());
+        }
+        if let Some(terminal) = &mut self.terminal {
+            let shown = terminal.event(head, body);
+            let (columns, rows) = terminal.size.unwrap_or((COLUMNS.into(), ROWS.into()));
+            if !wanted || (shown.is_empty() && !matches!(body, Body::SessionClose(_))) {
+                return Ok(());
+            }
+            self.begin(head, columns, rows)?;
+            return shown.iter().try_for_each(|(code, data)| self.put(head.wall_unix_us, code, data));
+        }
         let mut lines = Vec::new();
         self.transcript.event(head, body, &mut |line| lines.push(line));
         if !wanted {
             return Ok(());
         }
-        if self.last_us.is_none() {
-            let header = json!({
-                "version": 3,
-                "term": {"cols": COLUMNS, "rows": ROWS},
-                "timestamp": head.wall_unix_us.div_euclid(1_000_000),
-                "title": format!("Weir session {}", self.session),
-            });
-            writeln!(self.out, "{header}")?;
-            self.last_us = Some(head.wall_unix_us);
-        }
+        self.begin(head, COLUMNS.into(), ROWS.into())?;
         self.lines(&lines)
     }
 
@@ -78,7 +102,9 @@ impl Export for Cast {
             bail!("session {} is not recorded here", self.session);
         };
         let mut lines = Vec::new();
-        self.transcript.flush(&mut |line| lines.push(line));
+        if self.terminal.is_none() {
+            self.transcript.flush(&mut |line| lines.push(line));
+        }
         self.lines(&lines)?;
         self.put(last_us, "x", "0")?;
         Ok(self.out.flush()?)

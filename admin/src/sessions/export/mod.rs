@@ -8,6 +8,7 @@ mod events;
 mod ocsf;
 mod parquet;
 mod rows;
+mod terminal;
 
 use std::fs::File;
 use std::io::{BufWriter, IsTerminal as _, Write};

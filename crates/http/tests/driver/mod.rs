@@ -272,6 +272,7 @@ impl Driver {
                 NoteKind::MaskLedger => self.seen.ledgers.push(text),
                 NoteKind::Upload => self.seen.uploads.extend_from_slice(note),
                 NoteKind::Outcome => self.seen.outcomes.push(text),
+                NoteKind::Answer | NoteKind::Event => panic!("HTTP is recorded as it is sent"),
             }
         }
         self.out.notes.clear();

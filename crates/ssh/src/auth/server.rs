@@ -364,7 +364,7 @@ impl ServerAuth {
             "a public key that is no certificate, or an algorithm that is not taken",
         ))?;
         let name = self.user.as_ref().ok_or(Error::Protocol("a user that is no role+connection"))?;
-        let names = [name.whole(), name.role().unwrap_or(name.whole())];
+        let names = [name.whole(), name.connection()];
         let terms = Terms {
             kind: CertificateKind::User,
             authorities: &self.settings.authorities,

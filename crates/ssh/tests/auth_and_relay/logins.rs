@@ -54,7 +54,7 @@ fn passwords_and_certificates_of_every_kind_of_key_log_in() {
     keys.make("host", "ed25519").make("authority", "ed25519");
     for kind in ["ed25519", "ecdsa", "rsa"] {
         keys.make(kind, kind);
-        keys.certify(kind, "authority", &["-I", kind, "-n", "job", "-V", "20260101Z:20280101Z"]);
+        keys.certify(kind, "authority", &["-I", kind, "-n", "web", "-V", "20260101Z:20280101Z"]);
         let credential = Credential::certified(keys.signing(kind), &keys.certificate_line(kind)).unwrap();
         assert_eq!(format!("{credential:?}"), "Certificate(..)");
         assert_eq!(login(&keys, credential, true).as_deref(), Ok(kind));

@@ -26,7 +26,7 @@ impl Bench {
     fn new(adjust: impl FnOnce(&mut AuthSettings)) -> Self {
         let keys = Keys::new();
         keys.make("host", "ed25519").make("authority", "ed25519").make("caller", "ed25519");
-        keys.certify("caller", "authority", &["-I", "caller-1", "-z", "7", "-n", "job", "-V", THEN]);
+        keys.certify("caller", "authority", &["-I", "caller-1", "-z", "7", "-n", "web", "-V", THEN]);
         let offer = Algorithms::default();
         let configs = configs(&keys, "host", offer.clone(), offer, RekeyLimits::default());
         let (mut client, mut server) = (Leg::new(&configs.0), Leg::new(&configs.1));
@@ -184,7 +184,7 @@ fn a_certificate_that_would_do_is_told_so_and_counts_with_its_holders_signature(
     // Signed for one user, sent for another.
     let mut other = bench.by_certificate("job+web", true);
     let at = other.windows(7).position(|it| it == b"job+web").unwrap();
-    other[at..at + 7].copy_from_slice(b"job+wed");
+    other[at..at + 7].copy_from_slice(b"jog+web");
     assert_eq!(bench.feed(&other), Ok(Said::Nothing));
     assert!(bench.auth.take_refusal().unwrap().to_string().contains("signature that is wrong"));
     bench.now += DELAY;
@@ -192,7 +192,7 @@ fn a_certificate_that_would_do_is_told_so_and_counts_with_its_holders_signature(
     let right = bench.by_certificate("job+web", true);
     assert_eq!(bench.feed(&right), Ok(Said::Certificate("caller-1".into(), 7)));
     bench.answer(Answer::Accept).unwrap();
-    assert_eq!(bench.auth.certificate().unwrap().principals, ["job"]);
+    assert_eq!(bench.auth.certificate().unwrap().principals, ["web"]);
     assert_eq!(bench.auth.certificate().unwrap().force_command, None);
 }
 

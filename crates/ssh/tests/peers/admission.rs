@@ -53,25 +53,25 @@ fn certificates_are_accepted_on_their_own_terms_alone() {
     let bench = Bench::new();
     bench.keys.make("stranger", "ed25519");
     for (options, authority, admitted, why) in [
-        (&["-n", "job", "-V", "-1m:+1h"][..], "authority", true, ""),
+        (&["-n", "web", "-V", "-1m:+1h"][..], "authority", true, ""),
         (&["-n", "job+web", "-V", "-1m:+1h"], "authority", true, ""),
-        (&["-n", "job", "-V", "-1m:+1h", "-O", "source-address=127.0.0.0/8"], "authority", true, ""),
-        (&["-n", "job", "-V", "-1m:+1h", "-O", "extension:of@example.org"], "authority", true, ""),
-        (&["-n", "job", "-V", "-1m:+1h"], "stranger", false, "an authority that is not trusted"),
-        (&["-n", "job", "-V", "-2h:-1h"], "authority", false, "has expired"),
-        (&["-n", "job", "-V", "+1h:+2h"], "authority", false, "not valid yet"),
+        (&["-n", "web", "-V", "-1m:+1h", "-O", "source-address=127.0.0.0/8"], "authority", true, ""),
+        (&["-n", "web", "-V", "-1m:+1h", "-O", "extension:of@example.org"], "authority", true, ""),
+        (&["-n", "web", "-V", "-1m:+1h"], "stranger", false, "an authority that is not trusted"),
+        (&["-n", "web", "-V", "-2h:-1h"], "authority", false, "has expired"),
+        (&["-n", "web", "-V", "+1h:+2h"], "authority", false, "not valid yet"),
         (&["-n", "analyst", "-V", "-1m:+1h"], "authority", false, "other principals"),
-        (&["-n", "web", "-V", "-1m:+1h"], "authority", false, "other principals"),
+        (&["-n", "job", "-V", "-1m:+1h"], "authority", false, "other principals"),
         (&["-V", "-1m:+1h"], "authority", false, "other principals"),
         (
-            &["-n", "job", "-V", "-1m:+1h", "-O", "source-address=192.0.2.0/24"],
+            &["-n", "web", "-V", "-1m:+1h", "-O", "source-address=192.0.2.0/24"],
             "authority",
             false,
             "other addresses",
         ),
-        (&["-n", "job", "-V", "-1m:+1h", "-O", "verify-required"], "authority", false, "security device"),
+        (&["-n", "web", "-V", "-1m:+1h", "-O", "verify-required"], "authority", false, "security device"),
         (
-            &["-n", "job", "-V", "-1m:+1h", "-O", "critical:of@example.org=1"],
+            &["-n", "web", "-V", "-1m:+1h", "-O", "critical:of@example.org=1"],
             "authority",
             false,
             "critical option",
@@ -120,7 +120,7 @@ fn keys_of_every_kind_and_authorities_of_every_kind_are_verified() {
             let mut keygen = std::process::Command::new("ssh-keygen");
             crate::driver::keys::run(keygen.args(["-q", "-N", ""]).args(kind).arg("-f").arg(keys.path(name)));
         }
-        keys.certify("caller", "authority", &["-I", "it", "-n", "job", "-V", "-1m:+1h"]);
+        keys.certify("caller", "authority", &["-I", "it", "-n", "web", "-V", "-1m:+1h"]);
         let trusted = keys.public("authority");
         let bench = Bench::with(Plan {
             adjust: Box::new(move |settings| {
@@ -144,7 +144,7 @@ fn keys_of_every_kind_and_authorities_of_every_kind_are_verified() {
 fn what_a_certificate_does_not_permit_is_refused_and_its_command_replaces_any() {
     let bench = Bench::new();
     let certify = |options: &[&str]| {
-        let all = [&["-I", "it", "-n", "job", "-V", "-1m:+1h"][..], options].concat();
+        let all = [&["-I", "it", "-n", "web", "-V", "-1m:+1h"][..], options].concat();
         bench.keys.certify("caller", "authority", &all);
     };
     certify(&["-O", "clear"]);

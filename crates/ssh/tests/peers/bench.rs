@@ -51,7 +51,7 @@ impl Bench {
         let keys = Keys::new();
         keys.make("gateway", plan.host_kind).make("upstream", "ed25519").make("login", "ed25519");
         keys.make("authority", "ed25519").make("caller", "ed25519");
-        keys.certify("caller", "authority", &["-I", "caller-1", "-n", "job", "-V", "-1m:+1h"]);
+        keys.certify("caller", "authority", &["-I", "caller-1", "-n", "web", "-V", "-1m:+1h"]);
         let user = run(Command::new("id").arg("-un")).trim().to_owned();
         let config = keys.path("sshd_config");
         std::fs::copy(keys.path("login.pub"), keys.path("authorized")).expect("a copy");
