@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
+use axum::extract::rejection::JsonRejection;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -49,8 +50,9 @@ pub(crate) struct Issued {
 pub(super) async fn issue(
     State(hub): State<Arc<Hub>>,
     person: Person,
-    Json(ask): Json<CertificateAsk>,
+    ask: Result<Json<CertificateAsk>, JsonRejection>,
 ) -> Result<Json<Issued>, Failure> {
+    let Json(ask) = ask?;
     let unusable = |text: &str| Failure::new(StatusCode::UNPROCESSABLE_ENTITY, text);
     let authority = hub.keys.ssh.callers.as_ref().ok_or_else(|| {
         Failure::new(

@@ -12,6 +12,7 @@ use weir_control::HoldRequest;
 use super::Site;
 use super::failure::Oops;
 use super::layout::{self, carried};
+use super::provider::encoded;
 use super::visit::{Posted, Visitor, is_by_itself};
 use super::words::{ago, line, plain};
 use crate::serve::{Answer, Person, RunAnswer, acts};
@@ -75,7 +76,7 @@ fn card(person: &Person, hold: &StoredHold) -> Markup {
         article.hold {
             header {
                 (badge(hold.status))
-                h2 { a href={ "/approvals/" (request.hold) } { (line(&request.rule)) } }
+                h2 { a href={ "/approvals/" (encoded(&request.hold)) } { (line(&request.rule)) } }
                 span.quiet { (ago(request.at_unix_ms)) }
             }
             pre.command { code { (line(&request.command)) } }
@@ -181,7 +182,7 @@ fn about(request: &HoldRequest, may_view: bool) -> Markup {
             dt { "Expires" } dd { (ago(request.expires_unix_ms)) }
             @if request.in_transaction { dt { "Transaction" } dd { "open: it may hold locks while it waits" } }
             dt { "Session" } dd {
-                @if may_view { a href={ "/sessions/" (request.session) } { code { (plain(&request.session)) } } }
+                @if may_view { a href={ "/sessions/" (encoded(&request.session)) } { code { (plain(&request.session)) } } }
                 @else { code { (plain(&request.session)) } }
             }
             dt { "Approvers" } dd { (plain(&request.approvers.join(", "))) @if request.quorum > 1 { " (" (request.quorum) " people)" } }
@@ -208,7 +209,7 @@ fn facts(facts: &serde_json::Value) -> Markup {
 fn state(visitor: &Visitor, hold: &StoredHold) -> Markup {
     let person = &visitor.person;
     let waits = hold.status == Status::Waiting;
-    let look = format!("/approvals/{}?seen={}", hold.request.hold, stage(hold));
+    let look = format!("/approvals/{}?seen={}", encoded(&hold.request.hold), stage(hold));
     html! {
         div hx-get=[waits.then_some(look)] hx-trigger=[waits.then_some("sse:changed")] hx-swap="outerHTML" {
             p { (badge(hold.status)) " " (standing(person, hold)) }
@@ -228,7 +229,7 @@ fn state(visitor: &Visitor, hold: &StoredHold) -> Markup {
 
 fn answer_form(visitor: &Visitor, request: &HoldRequest) -> Markup {
     html! {
-        form.answer method="post" action={ "/approvals/" (request.hold) } {
+        form.answer method="post" action={ "/approvals/" (encoded(&request.hold)) } {
             (carried(visitor))
             label for="reason" { "Reason" span.quiet { " (kept in the record)" } }
             textarea #reason name="reason" rows="2" maxlength="2000" {}
@@ -266,5 +267,5 @@ pub(super) async fn answer(
         "deny" => acts::deny(hub, person, &hold, Answer { reason, run: None }).await?,
         _ => return Err(Oops::bad_request("say approve or deny")),
     };
-    Ok(Redirect::to(&format!("/approvals/{}", stored.request.hold)).into_response())
+    Ok(Redirect::to(&format!("/approvals/{}", encoded(&stored.request.hold))).into_response())
 }

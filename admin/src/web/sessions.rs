@@ -12,6 +12,7 @@ use weir_control::SessionSummary;
 use super::Site;
 use super::failure::Oops;
 use super::layout::{self, carried};
+use super::provider::encoded;
 use super::visit::{Posted, Visitor, is_by_itself};
 use super::words::{ago, bytes, count, line, plain, span};
 use crate::serve::{Failure, acts};
@@ -114,7 +115,7 @@ fn live_table(live: &[SessionSummary]) -> Markup {
                     td data-label="Target" { (line(&one.connection)) "/" (line(&one.role)) }
                     td data-label="From" { (line(&one.client)) }
                     td data-label="Since" { (ago(one.opened_unix_ms)) }
-                    td data-label="Session" { a href={ "/sessions/" (one.session) } { code { (one.session) } } }
+                    td data-label="Session" { a href={ "/sessions/" (encoded(&one.session)) } { code { (one.session) } } }
                 } } }
             }
         }
@@ -138,7 +139,7 @@ fn recorded_table(recorded: &[Summary]) -> Markup {
                     td data-label="Began" { (ago(one.opened_unix_ms)) @if one.closed_unix_ms.is_none() { " " span.badge.open { "open" } } }
                     td data-label="Commands" { (decided(one)) }
                     td data-label="To client" { (bytes(one.to_client_bytes)) }
-                    td data-label="Session" { a href={ "/sessions/" (one.session) } { code { (one.session.to_string()) } } }
+                    td data-label="Session" { a href={ "/sessions/" (one.session.to_string()) } { code { (one.session.to_string()) } } }
                 } } }
             }
         }
@@ -186,7 +187,7 @@ fn running(visitor: &Visitor, live: &SessionSummary) -> Markup {
             h2 #running { "Live" }
             p { strong { (line(&live.subject)) } " on " (line(&live.connection)) "/" (line(&live.role)) ", from " (line(&live.client)) ", since " (ago(live.opened_unix_ms)) "." }
             @if visitor.person.roles.administrator {
-                form.answer method="post" action={ "/sessions/" (live.session) "/kill" } {
+                form.answer method="post" action={ "/sessions/" (encoded(&live.session)) "/kill" } {
                     (carried(visitor))
                     label for="reason" { "Reason" span.quiet { " (the client is told, and it is kept in the record)" } }
                     input #reason name="reason" required maxlength="500" autocomplete="off";
