@@ -2,6 +2,7 @@
 
 mod archive;
 mod auditors;
+mod keys;
 mod manual;
 mod sessions;
 mod setup;
@@ -14,6 +15,7 @@ use clap::{Args, Parser, Subcommand};
 pub(crate) use archive::{ShipArgs, VerifyArgs};
 use auditors::RECONCILE_HELP;
 pub(crate) use auditors::{ExportArgs, ReconcileArgs, ReplayArgs, Report, ReportArgs};
+pub(crate) use keys::{KeysArg, KeysCommand};
 pub(crate) use manual::write as write_manual;
 pub(crate) use sessions::{ProveArgs, Recorded, SegmentsArg, Sessions};
 pub(crate) use setup::{ConfigArg, SetupArgs, Template};
@@ -103,29 +105,6 @@ pub(crate) struct TableArg {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
-}
-
-#[derive(Args)]
-pub(crate) struct KeysArg {
-    #[command(subcommand)]
-    pub command: Option<KeysCommand>,
-    #[command(flatten)]
-    pub table: TableArg,
-}
-
-#[derive(Subcommand)]
-pub(crate) enum KeysCommand {
-    /// Make an auditor's key (mode 0600) and its public half beside it, which recorders encrypt to
-    #[command(
-        after_help = "The public half is for `recipients` in [recorder]. The private half opens what was recorded: keep it \
-                      where auditors work, not on the node.\n\n\
-                      Example:\n  weir-admin keys auditor --out /media/vault/auditor.key"
-    )]
-    Auditor {
-        /// The private half; the public half gets `.pub` appended
-        #[arg(long, value_name = "FILE")]
-        out: PathBuf,
-    },
 }
 
 /// How to reach the admin service, and as whom.

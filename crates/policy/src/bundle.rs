@@ -14,7 +14,7 @@ use crate::table::{self, Tables};
 use crate::{Error, Scanner, Timestamp};
 
 const MAGIC: [u8; 8] = *b"WEIRPOL\0";
-const FORMAT: u32 = 4;
+const FORMAT: u32 = 5;
 const NAME_BYTES: usize = 64;
 const SECTIONS: usize = 4;
 /// Magic, format, section count, generation, time, compiler, engine, and offset and length of each section.

@@ -48,7 +48,7 @@ pub enum Step<'a> {
     Sent(Seen<'a>),
     /// Data of a channel whose bytes are changed: pass on what it becomes by [`Relay::rewritten`].
     Rewrite { channel: ChannelId, stream: Stream, data: &'a [u8] },
-    /// May it? Answer by [`Relay::decide`] before anything else is stepped.
+    /// May it? Answer by [`Relay::conclude`] before anything else is stepped.
     Decide { channel: Option<ChannelId>, ask: Ask<'a> },
     /// It ends here; why, for the record.
     Drop(Dropped),

@@ -11,7 +11,7 @@ const DIRECTION: &[(&str, &[&str])] = &[
     ("weir-segment", &[]),
     ("weir-ring", &[]),
     ("weir-sources", &[]),
-    ("weir-ssh", &[]),
+    ("weir-ssh", &["weir-policy", "weir-wire", "weir-mask"]),
     ("weir-ssh-fuzz", &["weir-ssh"]),
     ("weir-tidy", &[]),
     ("weir-scan", &["weir-policy"]),
@@ -36,6 +36,7 @@ const DIRECTION: &[(&str, &[&str])] = &[
             "weir-mask",
             "weir-segment",
             "weir-sources",
+            "weir-ssh",
         ],
     ),
     (
@@ -51,6 +52,7 @@ const DIRECTION: &[(&str, &[&str])] = &[
             "weir-postgres",
             "weir-http",
             "weir-sources",
+            "weir-ssh",
         ],
     ),
     (
@@ -66,6 +68,7 @@ const DIRECTION: &[(&str, &[&str])] = &[
             "weir-segment",
             "weir-sources",
             "weir-sql",
+            "weir-ssh",
             "weir-token",
             "weir-wire",
         ],

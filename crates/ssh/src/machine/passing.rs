@@ -214,7 +214,7 @@ impl SshMachine {
     ) -> Result<Action, Trouble> {
         let missing = || Trouble::ours(Error::Contract("a decision without a relay"));
         let relay = self.relay.as_mut().ok_or_else(missing)?;
-        let step = relay.decide(decision, &asked.payload, &mut spare.letters);
+        let step = relay.conclude(decision, &asked.payload, &mut spare.letters);
         let step = step.map_err(|error| Trouble::on(wire(relayed(Side::Client)), error))?;
         self.carry_out(Side::Client, &step, &asked.payload, now, out, spare)?;
         if let Some(channel) = asked.channel {

@@ -58,7 +58,7 @@ impl Relay {
     ///
     /// # Errors
     /// Nothing was asked, or too much waits already.
-    pub fn decide<'a>(
+    pub fn conclude<'a>(
         &mut self,
         decision: Decision<'_>,
         payload: &'a [u8],
@@ -93,7 +93,7 @@ impl Relay {
     /// [`Relay::unpark`] is to be called until it is empty, and each message stepped, before the client's next.
     ///
     /// # Errors
-    /// As [`Relay::decide`].
+    /// As [`Relay::conclude`].
     pub fn release(
         &mut self,
         channel: ChannelId,

@@ -44,7 +44,7 @@ impl Bench {
 
     pub(crate) fn decide<'a>(&mut self, message: &'a [u8], decision: Decision<'_>) -> Step<'a> {
         assert!(matches!(self.step(Side::Client, message), Step::Decide { .. }), "{message:?}");
-        self.relay.decide(decision, message, &mut self.letters).unwrap()
+        self.relay.conclude(decision, message, &mut self.letters).unwrap()
     }
 
     pub(crate) fn letters(&self) -> Vec<(Side, Vec<u8>)> {
@@ -66,7 +66,7 @@ fn a_session_from_its_opening_to_its_end_passes_as_it_came() {
         bench.step(Side::Client, &run),
         Step::Decide { channel: Some(ID), ask: Ask::Exec { command: b"id" } }
     );
-    let step = bench.relay.decide(Decision::Allow, &run, &mut bench.letters).unwrap();
+    let step = bench.relay.conclude(Decision::Allow, &run, &mut bench.letters).unwrap();
     assert_eq!(step, Step::Forward(Seen::Asked { channel: Some(ID) }));
     assert!(matches!(
         bench.step(Side::Upstream, &plain(99, 10)),

@@ -192,7 +192,7 @@ impl Session {
                     Decision::Hold(text)
                 }
             };
-            step = relay.decide(decision, payload, &mut self.letters)?;
+            step = relay.conclude(decision, payload, &mut self.letters)?;
         }
         if let Step::Forward(Seen::Opened { channel }) | Step::Sent(Seen::Opened { channel }) = step
             && self.settings.rewrite.is_some()

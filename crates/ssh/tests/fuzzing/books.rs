@@ -92,7 +92,7 @@ impl Run {
             } else {
                 Decision::Allow
             };
-            step = self.relay.decide(decision, message, &mut self.letters)?;
+            step = self.relay.conclude(decision, message, &mut self.letters)?;
         }
         if let Step::Rewrite { channel, stream, data } = step {
             let becomes = if data.len() % 2 == 0 { data.repeat(2) } else { Vec::new() };
