@@ -60,7 +60,8 @@ async fn tell(site: &Site, headers: &HeaderMap, send: &mpsc::Sender<Event>) {
     // Browsers pass on no event without data.
     let changed = || Event::default().event("changed").data("look");
     let mut stirs = site.hub.stirs();
-    stirs.mark_unchanged();
+    // Something may have changed between the page and this stream: it looks once as soon as it listens.
+    stirs.mark_changed();
     let mut looks = tokio::time::interval(LOOK_EVERY);
     loop {
         let stirred = tokio::select! {
