@@ -58,7 +58,7 @@ pub(crate) struct Door {
 /// What a listener proves itself by.
 enum Face {
     Tls { config: Arc<ServerConfig>, certificate: Arc<Certificate>, clients: Option<Arc<TrustDomains>> },
-    Ssh(SshDoor),
+    Ssh(Box<SshDoor>),
 }
 
 impl Face {
@@ -69,7 +69,9 @@ impl Face {
             Protocol::Ssh => {
                 let address = listener.address;
                 let door = SshDoor::load(listener, limits);
-                return door.map(Self::Ssh).map_err(|source| Error::Ssh { address, source });
+                return door
+                    .map(|door| Self::Ssh(Box::new(door)))
+                    .map_err(|source| Error::Ssh { address, source });
             }
         };
         // The configuration was checked for both.

@@ -110,8 +110,8 @@ impl Notes {
     }
 
     /// What was counted since the last time: to the upstream, and to the client.
-    pub const fn take_passed(&mut self) -> (u64, u64) {
-        std::mem::replace(&mut self.passed, (0, 0))
+    pub fn take_passed(&mut self) -> (u64, u64) {
+        std::mem::take(&mut self.passed)
     }
 
     /// Bytes of all notes.

@@ -34,6 +34,7 @@ fn standing() -> Arc<Standing> {
         database: "d".into(),
         record: weir_control::Record::Fast,
         originals: Vec::new(),
+        host_keys: Vec::new(),
         hold_wait_ms: 0,
     };
     let state = weir_control::State {

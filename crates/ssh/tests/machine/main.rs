@@ -115,7 +115,7 @@ impl Bench {
             auth: Arc::new(tokens()),
             algorithms: Algorithms::default(),
             rekey,
-            limits,
+            limits: limits.clone(),
         };
         let key = Rc::new(MaskKey::new(1, [3; 32]));
         let secret = SshSecret {
