@@ -160,8 +160,8 @@ mod tests {
         assert!(!sealed.windows(7).any(|window| window == b"OPENSSH"));
         fs::copy(sealed_path(dir.path(), CALLERS), sealed_path(dir.path(), UPSTREAMS)).unwrap();
         assert!(SshAuthorities::load(dir.path(), &vault).is_err());
-        let login = loaded.login("deploy", "s1", "job", 1_000_000).unwrap();
-        let Secret::SshKey { key, certificate } = &login else { panic!("a key") };
+        let secret = loaded.login("deploy", "s1", "job", 1_000_000).unwrap();
+        let Secret::SshKey { key, certificate } = &secret else { panic!("a key") };
         check_login(key.as_bytes(), certificate.as_deref()).unwrap();
         assert!(check_login(b"nonsense", None).is_err());
         assert!(SshAuthorities::default().login("deploy", "s1", "job", 1).is_err());

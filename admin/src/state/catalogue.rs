@@ -173,7 +173,7 @@ impl Store {
         for session in sessions {
             let named = sqlx::query(NAME)
                 .bind(&session.session)
-                .bind(protocol_word(session.protocol))
+                .bind(Protocol::word(session.protocol))
                 .bind(&session.issuer)
                 .bind(&session.subject)
                 .bind(serde_json::to_string(&session.groups)?)
@@ -202,15 +202,6 @@ impl Store {
             sqlx::query(forget).execute(&mut *change).await?;
         }
         Ok(change.commit().await?)
-    }
-}
-
-/// As an opening has it.
-const fn protocol_word(protocol: Protocol) -> &'static str {
-    match protocol {
-        Protocol::Http => "http",
-        Protocol::Postgres => "postgres",
-        Protocol::Ssh => "ssh",
     }
 }
 

@@ -34,8 +34,8 @@ fn standing() -> Arc<Standing> {
         database: "d".into(),
         record: weir_control::Record::Fast,
         originals: Vec::new(),
-        hold_wait_ms: 0,
         host_keys: Vec::new(),
+        hold_wait_ms: 0,
     };
     let state = weir_control::State {
         version: 1,

@@ -4,9 +4,9 @@ pub(crate) mod host;
 mod rules;
 
 use std::fs;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
-use crate::appliance::{Appliance, Who, run_with_input, text};
+use crate::appliance::{Appliance, Who, program, run_with_input, text};
 use host::Host;
 
 /// Bytes that repeat nowhere near.
@@ -64,14 +64,15 @@ fn files_go_both_ways_by_sftp_scp_of_both_kinds_and_rsync() {
         assert!(fs::read(there.join(name)).unwrap() == bytes && fs::read(back).unwrap() == bytes, "{kind}");
     }
     let batch = format!("put {} {}\nls {}\n", here.display(), there.join("put").display(), there.display());
-    let options = host.certified();
+    let options = host.certified("deploy+web1");
     let mut sftp = Command::new("sftp");
     sftp.args(&options);
     sftp.args(["-b", "-", "127.0.0.1"]);
     let listed = run_with_input(sftp, batch.as_bytes());
     assert!(listed.status.success(), "{}", text(&listed.stderr));
     assert!(text(&listed.stdout).contains("by-sftp") && fs::read(there.join("put")).unwrap() == bytes);
-    let rsh = std::iter::once("ssh".to_owned()).chain(options).collect::<Vec<_>>().join(" ");
+    let rsh =
+        std::iter::once("ssh".to_owned()).chain(host.certified("files+web1")).collect::<Vec<_>>().join(" ");
     let synced =
         Command::new("rsync").args(["-e", &rsh]).arg(&here).arg(remote("by-rsync")).output().unwrap();
     assert!(synced.status.success(), "{}", text(&synced.stderr));
@@ -83,7 +84,8 @@ fn git_pushes_and_fetches() {
     let host = Host::shared();
     let folder = tempfile::tempdir().unwrap();
     let (work, bare) = (folder.path().join("work"), folder.path().join("bare.git"));
-    let rsh = std::iter::once("ssh".to_owned()).chain(host.certified()).collect::<Vec<_>>().join(" ");
+    let rsh =
+        std::iter::once("ssh".to_owned()).chain(host.certified("deploy+web1")).collect::<Vec<_>>().join(" ");
     let git = |at: &std::path::Path, words: &[&str]| {
         let mut git = Command::new("git");
         git.current_dir(at).env("GIT_SSH_COMMAND", &rsh).env("GIT_CONFIG_GLOBAL", "/dev/null");
@@ -174,6 +176,10 @@ fn an_upstream_that_is_not_the_pinned_one_is_not_logged_in_to() {
     assert!(!host.sshd_log().lines().last().unwrap_or_default().contains("Accepted"));
 }
 
+fn administrator(host: &Host, arguments: &[&str]) -> Output {
+    Command::new(program("weir-admin")).args(arguments).envs(&host.appliance.env).output().unwrap()
+}
+
 #[test]
 fn a_session_ends_with_its_certificate_and_when_it_is_ended() {
     let host = Host::start();
@@ -190,11 +196,11 @@ fn a_session_ends_with_its_certificate_and_when_it_is_ended() {
     assert!(text(&ended.stderr).contains("has expired"), "{}", text(&ended.stderr));
     host.certify(&["-n", "web1", "-V", "-5m:+1h"], "authority");
     let child = waiting(&host);
-    let listed = host.appliance.admin(&["sessions", "live", "--json"]);
+    let listed = administrator(&host, &["sessions", "live", "--json"]);
     let listed: serde_json::Value = serde_json::from_slice(&listed.stdout).unwrap_or_default();
     let ours = listed.as_array().into_iter().flatten().find(|one| one["connection"] == "web1");
     let session = ours.unwrap_or_else(|| panic!("{listed}"))["session"].as_str().unwrap().to_owned();
-    let killed = host.appliance.admin(&["sessions", "kill", &session, "--reason", "test"]);
+    let killed = administrator(&host, &["sessions", "kill", &session, "--reason", "test"]);
     assert!(killed.status.success(), "{}", text(&killed.stderr));
     let ended = child.wait_with_output().unwrap();
     assert!(text(&ended.stderr).contains("an administrator ended"), "{}", text(&ended.stderr));

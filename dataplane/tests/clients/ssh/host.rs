@@ -14,7 +14,7 @@ use crate::appliance::{Appliance, Who, text};
 const POLICY: &str = r#"
 [[rule]]
 id = "ssh-no-mkfs"
-for = { connections = ["web1"] }
+for = { connections = ["web1"], roles = ["deploy"] }
 action = "block"
 message = "Nobody formats disks here."
 ssh.programs = ["mkfs*", "shutdown"]
@@ -24,7 +24,7 @@ ssh.samples.evade = ["exec $(echo mkfs) /dev/sda", "exec /sbin/mk''fs /dev/sda",
 
 [[rule]]
 id = "ssh-restart-asks"
-for = { connections = ["web1"] }
+for = { connections = ["web1"], roles = ["deploy"] }
 action = "hold"
 message = "Restarts are for somebody else to see."
 hold.approvers = ["privacy-officers"]
@@ -35,7 +35,7 @@ ssh.samples.evade = ["exec r=restart-service; $r web"]
 
 [[rule]]
 id = "ssh-to-echo"
-for = { connections = ["web1"] }
+for = { connections = ["web1"], roles = ["deploy"] }
 action = "allow"
 ssh.targets = ["127.0.0.1:*"]
 ssh.samples.match = ["forward 127.0.0.1:80"]
@@ -90,7 +90,7 @@ fn sshd(dir: &Path, port: u16) -> u32 {
     let config = format!(
         "Port {port}\nListenAddress 127.0.0.1\nHostKey {at}/host\nAuthorizedKeysFile {at}/authorized\nStrictModes no\n\
          UsePAM no\nPidFile none\nPermitRootLogin yes\nPasswordAuthentication no\nSubsystem sftp internal-sftp\n\
-         AcceptEnv LANG WEIR_*\nMaxStartups 100\nLogLevel VERBOSE\n"
+         AcceptEnv LANG WEIR_*\nSetEnv PATH={at}:/usr/local/bin:/usr/bin:/bin\nMaxStartups 100\nLogLevel VERBOSE\n"
     );
     fs::write(dir.join("sshd_config"), config).unwrap();
     let log = fs::File::create(dir.join("sshd.log")).unwrap();
@@ -141,14 +141,17 @@ impl Host {
             "[[connection]]\nname = \"web1\"\nprotocol = \"ssh\"\nupstream = \"127.0.0.1:{upstream}\"\nhost_keys = [\"{}\"]\n",
             host_key.trim()
         );
-        for (role, groups) in [("deploy", "jobs"), ("analyst", "analysts")] {
+        for (role, groups) in [("deploy", "jobs"), ("files", "jobs"), ("analyst", "analysts")] {
             access += &format!(
                 "[[role]]\nconnection = \"web1\"\nname = \"{role}\"\nuser = \"{}\"\nkey_file = \"{dir}/login\"\n\
                  [[grant]]\nconnection = \"web1\"\nrole = \"{role}\"\ngroups = [\"{groups}\"]\n",
                 user.trim()
             );
         }
-        access += "[[grant]]\nconnection = \"web1\"\nrole = \"deploy\"\nsubjects = [\"caller-1\"]\n";
+        for role in ["deploy", "files"] {
+            access +=
+                &format!("[[grant]]\nconnection = \"web1\"\nrole = \"{role}\"\nsubjects = [\"caller-1\"]\n");
+        }
         fs::write(self.appliance.dir.join("access/ssh.toml"), access).unwrap();
         let config = self.appliance.var("WEIR_CONFIG");
         let applied = self.appliance.admin(&["apply", "--config", config]);
@@ -197,8 +200,8 @@ impl Host {
     }
 
     /// The same, by the caller's certificate.
-    pub(crate) fn certified(&self) -> Vec<String> {
-        let mut options = self.options("deploy+web1");
+    pub(crate) fn certified(&self, user: &str) -> Vec<String> {
+        let mut options = self.options(user);
         let key = self.path("caller").display().to_string();
         options.extend(["-i".to_owned(), key]);
         for option in ["PreferredAuthentications=publickey", "LogLevel=ERROR"] {
@@ -210,7 +213,7 @@ impl Host {
     /// A client by certificate, told where to go; what it is to do there is added.
     pub(crate) fn client(&self, program: &str) -> Command {
         let mut command = Command::new(program);
-        command.args(self.certified()).stdin(Stdio::null());
+        command.args(self.certified("deploy+web1")).stdin(Stdio::null());
         command
     }
 

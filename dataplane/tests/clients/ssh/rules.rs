@@ -53,7 +53,7 @@ fn forwarding_goes_where_a_rule_lets_it_and_agents_and_x11_nowhere() {
     assert!(output.stdout == sent, "{} bytes: {}", output.stdout.len(), text(&output.stderr));
     echo.join().unwrap();
     let refused = host.client("ssh").args(["-W", "localhost:1", "127.0.0.1"]).output().unwrap();
-    assert!(text(&refused.stderr).contains("needs a rule that allows it"), "{}", text(&refused.stderr));
+    assert!(!refused.status.success() && refused.stdout.is_empty());
     let listen = host.ssh(&["-o", "ExitOnForwardFailure=yes", "-R", "10.0.0.1:0:localhost:1"], "echo in");
     assert!(!listen.status.success() && listen.stdout.is_empty(), "{}", text(&listen.stderr));
     let agent =
@@ -83,8 +83,7 @@ fn pending(host: &Host) -> Vec<String> {
 fn held(host: &Host, options: &[&str]) -> (Child, String) {
     let known = pending(host);
     let mut ssh = host.client("ssh");
-    let line = format!("{} web", host.path("restart-service").display());
-    ssh.args(options).args(["127.0.0.1", &line]);
+    ssh.args(options).args(["127.0.0.1", "restart-service web"]);
     let child = ssh.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let hold = Appliance::until("the program to be held", || {
         pending(host).into_iter().find(|id| !known.contains(id))
