@@ -127,7 +127,7 @@ fn recorded_sessions_are_listed_by_the_service_as_they_come_and_go() {
         assert!(output.status.success(), "{}", text(&output.stderr));
         serde_json::from_slice::<Vec<Value>>(&output.stdout).unwrap()
     };
-    let token = appliance.token(Who::Job);
+    let token = appliance.mint(&["--sub", "job-7", "--group", "jobs"]);
     let mut psql = appliance.client("psql", appliance.var("WEIR_PG_DATABASE"), "job", &token);
     psql.args(["-XAtq"]).stdin(Stdio::piped()).stdout(Stdio::null());
     let mut psql = psql.spawn().unwrap();
