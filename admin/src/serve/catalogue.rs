@@ -8,7 +8,7 @@
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Result;
 use axum::Json;
@@ -39,8 +39,17 @@ const MAX_NAMES: usize = 100_000;
 pub(super) struct Catalogue {
     path: PathBuf,
     segments: Option<PathBuf>,
-    open: tokio::sync::Mutex<Option<(u64, Store)>>,
+    open: tokio::sync::Mutex<Opened>,
     names: Mutex<Vec<SessionSummary>>,
+}
+
+/// What is open. A file that was taken away may leave its inode to the next one, which is younger: each opening has a number
+/// of its own.
+#[derive(Default)]
+struct Opened {
+    number: u64,
+    file: Option<(u64, Option<SystemTime>)>,
+    store: Option<Store>,
 }
 
 impl Catalogue {
@@ -80,18 +89,20 @@ impl Catalogue {
     /// The database, made anew if somebody took it away; with what tells it from another.
     async fn store(&self) -> Result<(u64, Store)> {
         let mut open = self.open.lock().await;
-        let inode = std::fs::metadata(&self.path).map(|meta| meta.ino()).ok();
-        if let Some((known, store)) = open.as_ref() {
-            if inode == Some(*known) {
-                return Ok((*known, store.clone()));
+        let file = || std::fs::metadata(&self.path).map(|meta| (meta.ino(), meta.created().ok()));
+        let here = file().ok();
+        if let Some(store) = &open.store {
+            if here.is_some() && here == open.file {
+                return Ok((open.number, store.clone()));
             }
             // Before the next is opened, or it would take that one's journal away with it.
             store.close().await;
         }
         let store = Store::open(&self.path).await?;
-        let inode = std::fs::metadata(&self.path)?.ino();
-        *open = Some((inode, store.clone()));
-        Ok((inode, store))
+        open.file = Some(file()?);
+        open.number += 1;
+        open.store = Some(store.clone());
+        Ok((open.number, store))
     }
 }
 
