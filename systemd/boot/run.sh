@@ -1,6 +1,8 @@
 #!/bin/bash
-# Boots a Debian with nothing of Weir, puts the package in, and lets inside.sh try it as an operator would: run.sh [STEP...].
-# Needs root, mmdebstrap and systemd-nspawn. The root is kept in target/boot for the next run; each run works on a copy.
+# Boots a Debian with nothing of Weir, puts the package in, and lets inside.sh try it as an operator would. What failed is left in
+# target/boot/failed.
+# Needs root, mmdebstrap and systemd-nspawn. The root is kept in target/boot for the next run; each run works on a copy, and
+# how a boot ended is told by the files that inside.sh leaves, not by systemd-nspawn's status.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 deb=$(ls -t target/debian/weir_*.deb | head -1)
@@ -23,7 +25,6 @@ cat > "$root/etc/systemd/system/try.service" <<-UNIT
 	After=multi-user.target postgresql.service
 	[Service]
 	Type=oneshot
-	Environment=BOOT=%v
 	ExecStart=/bin/bash /try/inside.sh
 	StandardOutput=append:/try/log
 	StandardError=append:/try/log
